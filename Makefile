@@ -1,0 +1,57 @@
+# make demo    set up .venv and run the demo study
+# make test    set up .venv and run the tests
+# make help    everything else
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= all
+NAME ?=
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint report bench train-zoo publish-zoo docs lock clean
+
+help: ## Show this help.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+install: $(INSTALLED) ## Make .venv and install everything from the lock file.
+
+demo: $(INSTALLED) ## Run the demo study; its results lie in results/demo.
+	$(BIN)/snakemake --cores $(CORES)
+
+test: $(INSTALLED) ## Run the tests.
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## Check format and style of all code.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+report: $(INSTALLED) ## Bundle the demo's figures, with how they were made, into results/demo/report.zip.
+	$(BIN)/snakemake --report results/demo/report.zip
+
+bench: $(INSTALLED) ## Run the benchmarks, or one of them: make bench NAME=inference_cpu.
+	$(BIN)/python -m benchmarks $(NAME)
+
+train-zoo: $(INSTALLED) ## Train the models that come with withstand (half an hour on two cores).
+	$(BIN)/snakemake weights --cores $(CORES) --configfile studies/train-zoo.yaml
+
+publish-zoo: $(INSTALLED) ## Copy the trained models into the package.
+	$(BIN)/withstand publish $$($(BIN)/snakemake weights --configfile studies/train-zoo.yaml --summary 2>/dev/null | awk '$$3 == "train_model" {print $$1}')
+
+docs: $(INSTALLED) ## Write the schema and the reference page of the config.
+	$(BIN)/withstand document-config --schema workflow/schemas/config.schema.json --reference docs/config.md
+
+lock: ## Write the lock file anew (needs uv).
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --extra dev pyproject.toml --output-file requirements.lock
+
+clean: ## Remove the demo's results.
+	rm -rf results/demo

@@ -1,0 +1,50 @@
+# withstand: how robust image classifiers are, and why.
+#
+#   snakemake --cores all                                    the study of config.yaml
+#   snakemake --cores all --configfile studies/<name>.yaml   another study, instead
+#
+# The rules lie in the order in which data flows: weights, images, predictions, tables, figures.
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+# a study given with --configfile replaces the demo; Snakemake would merge the two
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/models.smk"
+include: "rules/datasets.smk"
+include: "rules/perturbations.smk"
+include: "rules/train.smk"
+include: "rules/inference.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        dag.tables(),
+        dag.figures(),
+    localrule: True
+
+
+rule weights:
+    input:
+        dag.weights(),
+    localrule: True
+
+
+onstart:
+    this_run.start()
+
+
+onsuccess:
+    this_run.record(config, "complete")
+
+
+onerror:
+    this_run.record(config, "failed")

@@ -1,0 +1,38 @@
+# Needs: the config. Makes: the checked study, and what all rules share: environment, constraints, input functions.
+#
+# Everything lies at
+#   results/weights/{weights}.safetensors                        shared between studies
+#   results/{study}/models/{model}.json                          model cards
+#   results/{study}/images/{dataset}/{family}/{shard}.h5         `clean` is a family
+#   results/{study}/predictions/{model}/{dataset}/{family}.parquet
+#   results/{study}/tables/{table}.parquet                       and tables/accuracy/{model}.parquet
+#   results/{study}/figures/{figure}-{dataset}.{svg,png,csv}
+import os
+import re
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+from withstand.config import load_study
+from withstand.dag import Dag, alternatives
+from withstand.errors import WithstandError
+from withstand.provenance import code_digest
+from withstand.run import Run
+
+# steps run in the environment that runs Snakemake, whether or not it is activated
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+
+try:
+    study = load_study(config)
+    dag = Dag(study)
+    this_run = Run(study.study)
+except WithstandError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    study=re.escape(study.study),
+    model=alternatives(study.models),
+    dataset=alternatives(study.datasets),
+    family=alternatives(["clean", *study.families]),
+    shard=r"\d{4}",

@@ -1,0 +1,44 @@
+# Needs: the zoo in the package, timm's hub, or the user's checkpoints.
+# Makes:
+#   results/weights/{weights}.safetensors    of zoo and timm models, fetched once
+#   results/{study}/models/{model}.json      model cards
+
+
+rule fetch_weights:
+    output:
+        "results/weights/{weights}.safetensors",
+    log:
+        "results/weights/logs/{weights}.log",
+    wildcard_constraints:
+        weights=alternatives(dag.fetched_weights()),
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        source=dag.fetch_arguments,
+    message:
+        "Fetching the weights {wildcards.weights}"
+    shell:
+        "withstand fetch-weights {params.source:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule describe_model:
+    input:
+        weights=dag.model_weights,
+    output:
+        "results/{study}/models/{model}.json",
+    log:
+        "results/{study}/logs/describe_model/{model}.log",
+    benchmark:
+        "results/{study}/benchmarks/describe_model/{model}.jsonl"
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        spec=dag.model_spec,
+        code=dag.card_code,
+    message:
+        "Describing the model {wildcards.model}"
+    shell:
+        "withstand describe-model --model {wildcards.model:q} --spec {params.spec:q} --weights {input.weights:q}"
+        " --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,43 @@
+"""What tests share: the project's folder, small images, and a study that is small but real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from withstand import images
+from withstand.datasets.registry import open_source
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+SHAPETEX = {"kind": "shapetex", "split": "test"}
+
+
+@pytest.fixture(scope="session")
+def pictures() -> np.ndarray:
+    """Twelve shapetex images: uint8 (12, 64, 64, 3)."""
+    source = open_source(SHAPETEX)
+    return np.stack([source.read(sample_id) for sample_id in source.sample_ids(12)])
+
+
+@pytest.fixture(scope="session")
+def picture_ids() -> list[str]:
+    return open_source(SHAPETEX).sample_ids(12)
+
+
+@pytest.fixture
+def samples(picture_ids) -> images.Samples:
+    source = open_source(SHAPETEX)
+    return images.Samples(picture_ids, source.labels(picture_ids), source.class_names(), np.arange(10), "shapetex")
+
+
+@pytest.fixture
+def clean_file(tmp_path, pictures, samples) -> Path:
+    """A file of the image store with the twelve images as its clean group."""
+    path = tmp_path / "clean.h5"
+    with images.create(path, samples, size=64, codec="raw", origin={"source": SHAPETEX}) as writer:
+        writer.add("clean", [0])
+        writer.write("clean", 0, 0, pictures)
+    return path

@@ -1,0 +1,55 @@
+"""Models of a user's own, for tests: `helper_models:<function>`."""
+
+import torch
+from torch import nn
+
+
+class MeanColor(nn.Module):
+    """Logits from the mean of the red channel: class k scores -(red - k / 9)**2 times a slope."""
+
+    def __init__(self, outputs: int = 10) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.linspace(0, 1, outputs))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        red = images[:, 0].mean(dim=(1, 2))
+        return -10 * (red[:, None] - self.centres[None]) ** 2
+
+
+def mean_color(outputs: int = 10) -> nn.Module:
+    return MeanColor(outputs)
+
+
+class Broken(MeanColor):
+    """Runs on one image (and on none), fails on a batch."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 1:
+            raise ValueError("this model is broken")
+        return super().forward(images)
+
+
+def broken() -> nn.Module:
+    return Broken()
+
+
+class NotFinite(MeanColor):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) / 0
+
+
+def not_finite() -> nn.Module:
+    return NotFinite()
+
+
+def no_module() -> str:
+    return "a string"
+
+
+class Features(MeanColor):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+
+def features() -> nn.Module:
+    return Features()

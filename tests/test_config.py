@@ -1,0 +1,170 @@
+import copy
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from conftest import PROJECT
+from withstand.config import ConfigError, canonical, load_study
+from withstand.config_docs import json_schema, reference_page
+
+STUDY = {
+    "study": "small",
+    "models": {"vit": {"zoo": "vit_p8"}},
+    "datasets": {"test": {"source": {"kind": "shapetex", "split": "test"}, "samples": 100, "families": ["noise"]}},
+    "families": {"noise": {"corruptions": ["gaussian_noise"]}},
+    "images": {"size": 64},
+}
+
+
+def changed(path: str, value: object) -> dict:
+    """STUDY with the value at a dotted path replaced or added."""
+    study = copy.deepcopy(STUDY)
+    *parents, last = path.split(".")
+    node = study
+    for name in parents:
+        node = node.setdefault(name, {})
+    node[last] = value
+    return study
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("modells", {}, "config: modells: unknown key; did you mean 'models'?"),
+        ("models.vit.lable", "x", "config: models.vit.lable: unknown key; did you mean 'label'?"),
+        ("images.sise", 64, "config: images.sise: unknown key; did you mean 'size'?"),
+        ("datasets.test.source.spilt", 1, "config: datasets.test.source.spilt: unknown key; did you mean 'split'?"),
+        (
+            "families.noise.severities",
+            [1, 6],
+            "config: families.noise.severities.1: Input should be less than or equal to 5",
+        ),
+        ("families.noise.corruptions", ["gausian_noise"], "unknown corruption; did you mean 'gaussian_noise'?"),
+        ("families.clean", {"corruptions": ["contrast"]}, "families.clean: the name is taken"),
+        (
+            "models.vit",
+            {"timm": "vit_bas_patch16_224.x"},
+            "timm: no model 'vit_bas_patch16_224'; did you mean 'vit_base_patch16_224'?",
+        ),
+        ("models.vit", {"timm": "resnet50.nope"}, "timm: resnet50 has no weights 'nope', but"),
+        ("models.vit", {"timm": "resnet50"}, "timm: resnet50 needs weights: name a tag (timm: resnet50."),
+        ("models.vit", {"zoo": "vit_p9"}, "zoo: no model 'vit_p9' comes with withstand; did you mean 'vit_p8'?"),
+        (
+            "models.vit",
+            {"timm": "resnet50.a1_in1k", "zoo": "vit_p8"},
+            "give exactly one of timm, zoo, recipe and function",
+        ),
+        ("models.vit", {"label": "x"}, "give exactly one of timm, zoo, recipe and function, not none"),
+        ("models.vit", {"zoo": "vit_p8", "checkpoint": "x.pt"}, "checkpoint has no meaning beside zoo"),
+        ("models.vit", {"timm": "resnet50", "checkpoint": "no/such.pt"}, "checkpoint: no file no/such.pt"),
+        ("models.vit", {"function": "module.function"}, "is not 'module:function'"),
+        (
+            "models.vit",
+            {"function": "a:b"},
+            "give preprocessing.input_size, preprocessing.mean, preprocessing.std, label_space",
+        ),
+        ("models.vit", {"recipe": "vit"}, "models.vit.recipe: no recipe 'vit'"),
+        ("models.v it", {"zoo": "vit_p8"}, "a name is letters, digits"),
+        ("models", {}, "config: models:"),
+        ("study", "../up", "a name is letters, digits"),
+        ("limit", 101, "limit: 101 samples asked for, datasets.test.samples is 100"),
+        ("datasets.test.samples", 10_001, "datasets.test.samples: 10001 samples asked for, test has 10000"),
+        ("datasets.test.families", ["nois"], "datasets.test.families: no family 'nois'; did you mean 'noise'?"),
+        ("datasets.test.source.split", "tset", "datasets.test.source.split: Input should be"),
+        ("images.size", 224, "images.size: 224, but test has images of 64 px"),
+        ("models.vit.color", "red", "models.vit.color:"),
+    ],
+)
+def test_a_problem_is_one_line_with_key_and_advice(path, value, message):
+    with pytest.raises(ConfigError) as error:
+        load_study(changed(path, value))
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_all_problems_are_told_at_once():
+    study = changed("images.sise", 64)
+    study["models"]["other"] = {"zoo": "nothing"}
+    with pytest.raises(ConfigError) as error:
+        load_study(study)
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_limit_shortens_evaluation_sets_only():
+    study = changed("limit", 30)
+    study["datasets"]["train"] = {
+        "source": {"kind": "shapetex", "split": "train"},
+        "samples": 500,
+        "role": "training",
+    }
+    checked = load_study(study)
+    assert checked.sample_count("test") == 30
+    assert checked.sample_count("train") == 500
+
+
+def test_a_set_without_samples_is_whole():
+    study = changed("images.shard_size", 4000)
+    del study["datasets"]["test"]["samples"]
+    shards = load_study(study).shards("test")
+    assert shards == {"0000": (0, 4000), "0001": (4000, 8000), "0002": (8000, 10_000)}
+
+
+def test_a_models_slice_holds_only_what_shapes_its_outputs():
+    plain = load_study(STUDY).models["vit"].source
+    study = changed("models.vit.label", "A ViT")
+    study["models"]["vit"] |= {"color": "#112233", "family": "ViT", "pretraining": {"dataset": "x", "images": 1}}
+    assert load_study(study).models["vit"].source == plain == {"zoo": "vit_p8"}
+
+
+def test_order_of_keys_does_not_count():
+    assert canonical({"b": 1, "a": [2, {"d": 3, "c": 4}]}) == canonical({"a": [2, {"c": 4, "d": 3}], "b": 1})
+
+
+def test_trained_weights_are_named_by_all_that_shapes_them():
+    def name(epochs=1, samples=600):
+        study = changed("models.vit", {"recipe": "small"})
+        study["recipes"] = {"small": {"timm": "resnet18", "dataset": "train", "validation": "test", "epochs": epochs}}
+        study["datasets"]["train"] = {
+            "source": {"kind": "shapetex", "split": "train"},
+            "samples": samples,
+            "role": "training",
+        }
+        return load_study(study).weights_name("vit")
+
+    assert name() == name()
+    assert len({name(), name(epochs=2), name(samples=700)}) == 3
+    assert name().startswith("small-")
+
+
+@pytest.mark.parametrize(
+    "path", ["config.yaml", *(str(p.relative_to(PROJECT)) for p in PROJECT.glob("studies/*.yaml"))]
+)
+def test_shipped_studies_are_valid(path):
+    study = load_study(yaml.safe_load((PROJECT / path).read_text()))
+    assert study.evaluation_sets()
+
+
+@pytest.mark.parametrize(
+    ("path", "make"), [("workflow/schemas/config.schema.json", json_schema), ("docs/config.md", reference_page)]
+)
+def test_schema_and_reference_are_those_of_the_code(path, make):
+    assert (PROJECT / path).read_text() == make(), f"{path} is out of date: run `make docs`"
+
+
+def test_every_key_is_documented():
+    page = reference_page()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) > 40
+    assert all(line.rstrip("| ").count("|") >= 4 for line in rows)
+
+
+def test_parsing_imports_nothing_heavy():
+    code = (
+        "import sys, withstand.cli, withstand.config, withstand.dag, withstand.run;"
+        "from withstand.cli import main; main(['--help'], standalone_mode=False);"
+        "heavy = {'torch', 'timm', 'h5py', 'matplotlib', 'pandas', 'pyarrow'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,157 @@
+import colorsys
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage, stats
+
+from withstand.corruptions.blur import _disk
+from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
+from withstand.corruptions.registry import corrupt
+
+LARGE = 224
+
+
+@pytest.fixture(scope="module")
+def photograph() -> np.ndarray:
+    """A smooth picture of 224 px with edges: uint8 (1, 224, 224, 3)."""
+    y, x = np.mgrid[0:LARGE, 0:LARGE] / LARGE
+    channels = [0.5 + 0.4 * np.sin(9 * x + phase) * np.cos(7 * y) for phase in (0, 1, 2)]
+    image = np.stack(channels, -1)
+    image[60:120, 80:150] = (0.9, 0.2, 0.1)
+    return (image * 255).astype(np.uint8)[None]
+
+
+def apply(images, name, severity, ids=None, seed=0):
+    ids = ids or [f"sample-{number}" for number in range(len(images))]
+    return corrupt(torch.from_numpy(images), name, severity, ids, seed).numpy()
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_shape_dtype_and_input_are_kept(pictures, name):
+    before = pictures.copy()
+    for severity in SEVERITIES:
+        corrupted = apply(pictures, name, severity)
+        assert corrupted.shape == pictures.shape
+        assert corrupted.dtype == np.uint8
+        assert not np.array_equal(corrupted, pictures)
+    assert np.array_equal(pictures, before)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_sample_gets_the_same_pixels_in_any_batch(pictures, picture_ids, name):
+    together = apply(pictures, name, 3, picture_ids)
+    order = [5, 0, 11, 3]
+    some = apply(pictures[order], name, 3, [picture_ids[index] for index in order])
+    alone = apply(pictures[7:8], name, 3, picture_ids[7:8])
+    assert np.array_equal(together[order], some)
+    assert np.array_equal(together[7:8], alone)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_damage_grows_with_severity(photograph, name):
+    damage = [np.abs(apply(photograph, name, s).astype(int) - photograph).mean() for s in SEVERITIES]
+    assert damage == sorted(damage)
+    assert damage[0] > 0
+
+
+def test_gaussian_noise_has_its_moments(photograph):
+    grey = np.full((4, LARGE, LARGE, 3), 128, dtype=np.uint8)
+    residual = (apply(grey, "gaussian_noise", 1).astype(float) - 128) / 255
+    # 600,000 numbers: the standard error of the mean is 1e-4, of the deviation 7e-5; cutting off adds half a level
+    assert residual.mean() == pytest.approx(-0.5 / 255, abs=5e-4)
+    assert residual.std() == pytest.approx(0.08, abs=5e-4)
+    assert abs(stats.skew(residual.ravel())) < 0.02
+    assert abs(np.corrcoef(residual[:, :, :-1, 0].ravel(), residual[:, :, 1:, 0].ravel())[0, 1]) < 0.01
+
+
+def test_noise_depends_on_seed_sample_and_severity(pictures):
+    one = pictures[:1]
+    variants = [apply(one, "gaussian_noise", 1, [name], seed) for name, seed in (("a", 0), ("b", 0), ("a", 1))]
+    assert not np.array_equal(variants[0], variants[1])
+    assert not np.array_equal(variants[0], variants[2])
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("size", [64, 224])
+def test_defocus_blur_against_scipy(pictures, photograph, severity, size):
+    image = pictures[0] if size == 64 else photograph[0]
+    kernel = _disk(*CORRUPTIONS["defocus_blur"].arguments(size, severity)).numpy().astype(float)
+    # a disk that touches the border of its grid is smoothed with a mirrored border, and gains 1% of light
+    radius = CORRUPTIONS["defocus_blur"].arguments(size, severity)[0]
+    assert kernel.sum() == pytest.approx(1, abs=1e-6 if radius < 8 else 0.015)
+    blurred = np.stack([ndimage.correlate(image[..., c] / 255, kernel, mode="mirror") for c in range(3)], -1)
+    difference = apply(image[None], "defocus_blur", severity)[0].astype(int) - (blurred * 255).astype(int)
+    # float32 against float64, both cut off: one level at most
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_brightness_against_colorsys(pictures, severity):
+    pixels = pictures[:2, ::5, ::5].copy()
+    pixels[0, 0, 0] = 0
+    added = CORRUPTIONS["brightness"].arguments(64, severity)[0]
+
+    def reference(rgb):
+        hue, saturation, value = colorsys.rgb_to_hsv(*(rgb / 255))
+        return np.array(colorsys.hsv_to_rgb(hue, saturation, min(value + added, 1))) * 255
+
+    expected = np.apply_along_axis(reference, -1, pixels)
+    from withstand.corruptions.weather import brightness
+
+    result = brightness(torch.from_numpy(pixels).permute(0, 3, 1, 2), None, added).permute(0, 2, 3, 1).numpy()
+    assert np.abs(result - np.floor(expected)).max() <= 1
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_contrast_against_numpy(pictures, severity):
+    factor = CORRUPTIONS["contrast"].arguments(64, severity)[0]
+    unit = pictures / 255.0
+    means = unit.mean(axis=(1, 2), keepdims=True)
+    expected = (np.clip((unit - means) * factor + means, 0, 1) * 255).astype(np.uint8)
+    assert np.abs(apply(pictures, "contrast", severity).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_jpeg_is_pillows(pictures, severity):
+    buffer = io.BytesIO()
+    Image.fromarray(pictures[3]).save(
+        buffer, "JPEG", quality=CORRUPTIONS["jpeg_compression"].arguments(64, severity)[0]
+    )
+    assert np.array_equal(apply(pictures, "jpeg_compression", severity)[3], np.asarray(Image.open(buffer)))
+
+
+def test_constants_are_those_of_the_nearest_size():
+    noise = CORRUPTIONS["gaussian_noise"]
+    assert [noise.nearest_size(size) for size in (16, 40, 64, 96, 144, 160, 384)] == [32, 32, 64, 64, 64, 224, 224]
+    assert noise.arguments(224, 5) == (0.38,)
+    assert noise.arguments(32, 1) == (0.04,)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_every_corruption_has_five_severities_at_every_size(name):
+    assert {size: len(rows) for size, rows in CORRUPTIONS[name].constants.items()} == {224: 5, 64: 5, 32: 5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"severity": 6}, "severity 6"),
+        ({"severity": 0}, "severity 0"),
+        ({"sample_ids": ["a"]}, "12 images but 1 sample ids"),
+        ({"images": torch.zeros(12, 64, 64, 3)}, "expected uint8"),
+        ({"images": torch.zeros(12, 3, 64, 64, dtype=torch.uint8)}, "expected uint8"),
+    ],
+)
+def test_wrong_arguments_are_refused(pictures, picture_ids, arguments, error):
+    right = {
+        "images": torch.from_numpy(pictures),
+        "name": "contrast",
+        "severity": 1,
+        "sample_ids": picture_ids,
+        "seed": 0,
+    }
+    with pytest.raises(ValueError, match=error):
+        corrupt(**right | arguments)

@@ -1,0 +1,1 @@
+"""How robust image classifiers are, and why."""

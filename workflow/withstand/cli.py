@@ -1,0 +1,274 @@
+"""The command ``withstand``: one subcommand a step of the pipeline. Steps read files and write files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from withstand.errors import WithstandError
+
+INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUTPUT = click.Path(dir_okay=False, path_type=Path)
+
+
+class Json(click.ParamType):
+    """A JSON value on the command line."""
+
+    name = "json"
+
+    def convert(self, value, param, ctx):
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"not JSON: {error}", param, ctx)
+
+
+class Range(click.ParamType):
+    """``start:stop``, the stop not included."""
+
+    name = "start:stop"
+
+    def convert(self, value, param, ctx):
+        start, colon, stop = value.partition(":")
+        if not colon or not start.isdecimal() or not stop.isdecimal() or int(start) >= int(stop):
+            self.fail(f"'{value}' is not start:stop with start < stop", param, ctx)
+        return int(start), int(stop)
+
+
+JSON, RANGE = Json(), Range()
+
+output_option = click.option("--output", "-o", required=True, type=OUTPUT, help="File to write.")
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:<number>.")
+weights_option = click.option("--weights", type=INPUT, help="Weights file.")
+codec_option = click.option("--codec", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True)
+code_option = click.option("--code", default=None, help="Digest of the code, kept in the file.")
+
+
+class Command(click.Group):
+    """Turns errors that a user can act on into a line without a traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except WithstandError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="withstand")
+def main() -> None:
+    """How robust image classifiers are, and why.
+
+    Each subcommand is one step of the workflow: it reads files and writes files. To run a whole study, use snakemake.
+    """
+    from withstand.run import die_with_run
+
+    die_with_run()
+
+
+@main.command()
+@click.argument("config", type=INPUT, default="config.yaml")
+def check(config: Path) -> None:
+    """Check the config of a study and say what it will run."""
+    import yaml
+
+    from withstand.config import load_study
+
+    study = load_study(yaml.safe_load(config.read_text(encoding="utf-8")) or {})
+    sets = study.evaluation_sets()
+    click.echo(f"{config}: study '{study.study}', {len(study.models)} models on {len(sets)} image sets")
+    for dataset, family in sets:
+        click.echo(f"  {dataset}/{family}: {study.sample_count(dataset)} samples")
+
+
+@main.command()
+@click.option("--schema", type=OUTPUT, required=True, help="JSON Schema to write.")
+@click.option("--reference", type=OUTPUT, required=True, help="Reference page (Markdown) to write.")
+def document_config(schema: Path, reference: Path) -> None:
+    """Write the JSON Schema and the reference page of the config."""
+    from withstand.config_docs import json_schema, reference_page
+    from withstand.files import write_text
+
+    write_text(schema, json_schema())
+    write_text(reference, reference_page())
+
+
+@main.command()
+@click.option("--zoo", help="Name of a model that comes with withstand.")
+@click.option("--timm", help="Name of a timm model with its tag.")
+@click.option("--kwargs", type=JSON, default="{}", help="Arguments of the timm architecture (JSON).")
+@output_option
+def fetch_weights(zoo: str | None, timm: str | None, kwargs: dict, output: Path) -> None:
+    """Fetch the weights of a model of the zoo or of timm, once, as safetensors."""
+    from withstand.steps.models import fetch_timm_weights, fetch_zoo_weights
+
+    if (zoo is None) == (timm is None):
+        raise click.UsageError("give one of --zoo and --timm")
+    if zoo is not None:
+        fetch_zoo_weights(zoo, output)
+    else:
+        fetch_timm_weights(timm, kwargs, output)
+
+
+@main.command()
+@click.option("--recipe", type=JSON, required=True, help="Recipe (JSON).")
+@click.option("--training", type=INPUT, required=True, multiple=True, help="Training images, one option a shard.")
+@click.option("--validation", type=INPUT, required=True, multiple=True, help="Validation images.")
+@device_option
+@output_option
+def train(recipe: dict, training: tuple[Path, ...], validation: tuple[Path, ...], device: str, output: Path) -> None:
+    """Train a small architecture from a recipe; goes on where it was interrupted."""
+    from withstand.steps.predict import choose_device
+    from withstand.steps.train import train as run
+
+    accuracy = run(recipe, training, validation, output, choose_device(device))
+    click.echo(f"{output}: accuracy {accuracy:.3f} on the validation images", err=True)
+
+
+@main.command()
+@click.argument("weights", type=INPUT, nargs=-1, required=True)
+def publish(weights: tuple[Path, ...]) -> None:
+    """Copy trained weights into the package, in float16, with their recipe, accuracy and digest.
+
+    Name each as <model>=<file>, or just <file> to keep the name of its recipe.
+    """
+    from withstand.steps.publish import publish as run
+
+    for path in weights:
+        click.echo(run(path))
+
+
+@main.command()
+@click.option("--model", required=True, help="Id of the model.")
+@click.option("--spec", type=JSON, required=True, help="Its entry, as far as it shapes outputs (JSON).")
+@weights_option
+@output_option
+def describe_model(model: str, spec: dict, weights: Path | None, output: Path) -> None:
+    """Write a model's card: parameters, FLOPs, depth, grid, preprocessing, label space, weights digest."""
+    from withstand.steps.models import write_card
+
+    write_card(model, spec, weights, output)
+
+
+@main.command()
+@click.option("--source", type=JSON, required=True, help="Source (JSON).")
+@click.option("--samples", type=RANGE, required=True, help="Which samples, by position.")
+@click.option("--size", type=click.IntRange(min=8), required=True, help="Height and width in pixels.")
+@codec_option
+@code_option
+@output_option
+def prepare_images(source: dict, samples: tuple[int, int], size: int, codec, code: str | None, output: Path) -> None:
+    """Write one shard of the clean images of a source."""
+    from withstand.steps.datasets import prepare_images as run
+
+    run(source, *samples, size=size, codec=codec, output=output, origin={"code": code})
+
+
+@main.command()
+@click.argument("clean", type=INPUT)
+@click.option("--corruptions", type=JSON, required=True, help="Names, categories and constants (JSON).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the study.")
+@codec_option
+@code_option
+@device_option
+@output_option
+def corrupt_images(clean: Path, corruptions, seed: int, codec, code: str | None, device: str, output: Path) -> None:
+    """Write a family of corruptions of one shard of clean images."""
+    from withstand.steps.perturb import corrupt_images as run
+    from withstand.steps.predict import choose_device
+
+    device = choose_device(device)
+    run(clean, corruptions, seed=seed, codec=codec, output=output, origin={"code": code}, device=device)
+
+
+@main.command()
+@click.argument("images", type=INPUT, nargs=-1, required=True)
+@click.option("--card", type=INPUT, required=True, help="The model's card.")
+@weights_option
+@click.option("--dataset", required=True, help="Name of the dataset, for the rows.")
+@click.option("--family", required=True, help="Name of the family, for the rows.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=128, show_default=True, help="Images in a forward pass."
+)
+@device_option
+@output_option
+def predict(images, card: Path, weights, dataset: str, family: str, batch_size: int, device: str, output: Path) -> None:
+    """Run a model over the shards of one image set."""
+    from withstand.steps.predict import predict as run
+
+    image_set = {"dataset": dataset, "family": family}
+    run(card, weights, images, output, image_set=image_set, batch_size=batch_size, device=device)
+
+
+@main.command()
+@click.argument("predictions", type=INPUT, nargs=-1, required=True)
+@output_option
+def summarise(predictions: tuple[Path, ...], output: Path) -> None:
+    """Write the accuracy of one model on all its image sets."""
+    from withstand.steps.tabulate import summarise as run
+
+    run(predictions, output)
+
+
+@main.command()
+@click.argument("summaries", type=INPUT, nargs=-1, required=True)
+@click.option("--accuracy", type=OUTPUT, required=True, help="Table of accuracies to write.")
+@click.option("--failures", type=OUTPUT, required=True, help="Table of failures to write.")
+def tabulate_accuracy(summaries: tuple[Path, ...], accuracy: Path, failures: Path) -> None:
+    """Join the models' accuracies to the study's table."""
+    from withstand.steps.tabulate import tabulate_accuracy as run
+
+    run(summaries, accuracy, failures)
+
+
+@main.command()
+@click.argument("cards", type=INPUT, nargs=-1, required=True)
+@click.option("--descriptions", type=JSON, required=True, help="Family and pre-training of each model (JSON).")
+@output_option
+def tabulate_models(cards: tuple[Path, ...], descriptions: dict, output: Path) -> None:
+    """Write the table of models from their cards."""
+    from withstand.steps.tabulate import tabulate_models as run
+
+    run(cards, descriptions, output)
+
+
+def _draw_options(command: Callable) -> Callable:
+    for option in (
+        click.option("--svg", type=OUTPUT, required=True),
+        click.option("--png", type=OUTPUT, required=True),
+        click.option("--data", type=OUTPUT, required=True, help="The data drawn (CSV)."),
+        click.option("--style", type=JSON, default="{}", help="Labels, colours and resolution (JSON)."),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["accuracy_by_severity", "clean_against_corrupted"]))
+@click.option("--accuracy", type=INPUT, required=True, help="Table of accuracies.")
+@click.option("--models", type=INPUT, required=True, help="Table of models.")
+@click.option("--dataset", required=True, help="Which dataset.")
+@_draw_options
+def draw(kind: str, accuracy: Path, models: Path, dataset: str, svg: Path, png: Path, data: Path, style: dict) -> None:
+    """Draw a figure of a table."""
+    from withstand.steps.draw import draw_accuracy
+
+    draw_accuracy(kind, accuracy, models, dataset, style, svg=svg, png=png, data=data)
+
+
+@main.command()
+@click.argument("images", type=INPUT, nargs=-1, required=True)
+@_draw_options
+def draw_perturbations(images: tuple[Path, ...], svg: Path, png: Path, data: Path, style: dict) -> None:
+    """Draw one image under every perturbation."""
+    from withstand.steps.draw import draw_perturbations as run
+
+    run(images, style, svg=svg, png=png, data=data)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

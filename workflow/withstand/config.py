@@ -1,0 +1,410 @@
+"""The config of a study: one model that checks it, and from which its schema and its reference page are generated.
+
+Parsing a study must stay cheap, since every cluster job does it: nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from withstand import timm_index, zoo
+from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
+from withstand.datasets.registry import open_source
+from withstand.errors import WithstandError
+
+CLEAN = "clean"
+
+
+class ConfigError(WithstandError):
+    """A config that cannot be run: one line for each problem, with key, value and the nearest right one."""
+
+
+def _is_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
+        raise ValueError("a name is letters, digits, '_' and '-', beginning with a letter or digit")
+    return text
+
+
+def _is_known(known: Iterable[str], kind: str):
+    def check(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"unknown {kind}{_nearest(text, known)}")
+        return text
+
+    return check
+
+
+def _nearest(text: object, known: Iterable[str]) -> str:
+    match = get_close_matches(str(text), list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{match[0]}'?" if match else ""
+
+
+Id = Annotated[str, AfterValidator(_is_id)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+Severity = Annotated[int, Field(ge=SEVERITIES[0], le=SEVERITIES[-1])]
+CorruptionName = Annotated[str, AfterValidator(_is_known(CORRUPTIONS, "corruption"))]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Preprocessing(_Strict):
+    """What a model wants of an image, where it differs from what timm says or timm does not know it."""
+
+    input_size: int | None = Field(None, ge=1)
+    """Height and width in pixels."""
+    mean: tuple[Unit, Unit, Unit] | None = None
+    """Mean of each channel, on the scale 0 to 1."""
+    std: tuple[Unit, Unit, Unit] | None = None
+    """Standard deviation of each channel, on the scale 0 to 1."""
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+    """How images of another size are resized."""
+    crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the resized image that the centre crop of the model's own transform keeps."""
+
+
+class Pretraining(_Strict):
+    """What a model was trained on, for tables and figures."""
+
+    dataset: str
+    """Name of the (largest) training set."""
+    images: int = Field(ge=1)
+    """Number of its images."""
+
+
+class ModelEntry(_Strict):
+    """One model: exactly one of timm, zoo, recipe and function says what it is."""
+
+    timm: str | None = None
+    """A timm model; with its tag (`deit_small_patch16_224.fb_in1k`) the pretrained weights are fetched."""
+    zoo: str | None = None
+    """A model that comes with withstand."""
+    recipe: str | None = None
+    """A recipe of this study, which trains the model."""
+    function: str | None = None
+    """`module:function` of your own, called with kwargs, that returns a torch module."""
+    kwargs: dict[str, Any] = {}
+    """Arguments of the architecture (timm or function)."""
+    checkpoint: Path | None = None
+    """Weights on disk: safetensors, or a state dict saved by torch.save (loaded without pickle)."""
+    preprocessing: Preprocessing | None = None
+    """Overrides of the model's own preprocessing; needed whole (size, mean, std) for a function."""
+    label_space: str | None = None
+    """What the outputs mean, e.g. `imagenet-1k`; needed for a function."""
+    label: str | None = None
+    """Name in figures; the model's id where it is not given."""
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
+    """Colour in figures, `#rrggbb`."""
+    family: str | None = None
+    """Group of architectures in tables, e.g. `ViT`; `other` where it is not given."""
+    pretraining: Pretraining | None = None
+    """What the model was trained on."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> ModelEntry:
+        sources = [name for name in ("timm", "zoo", "recipe", "function") if getattr(self, name) is not None]
+        if len(sources) != 1:
+            raise ValueError(f"give exactly one of timm, zoo, recipe and function, not {sources or 'none'}")
+        if sources[0] in ("zoo", "recipe"):
+            unused = [key for key in ("kwargs", "checkpoint", "preprocessing", "label_space") if getattr(self, key)]
+            if unused:
+                raise ValueError(f"{unused[0]} has no meaning beside {sources[0]}")
+        if self.zoo is not None and self.zoo not in zoo.names():
+            raise ValueError(f"zoo: no model '{self.zoo}' comes with withstand{_nearest(self.zoo, zoo.names())}")
+        if self.timm is not None:
+            self._check_timm()
+        if self.function is not None:
+            self._check_function()
+        if self.checkpoint is not None and not self.checkpoint.is_file():
+            raise ValueError(f"checkpoint: no file {self.checkpoint}")
+        return self
+
+    def _check_timm(self) -> None:
+        architecture, _, tag = self.timm.partition(".")
+        known = timm_index.architectures()
+        if architecture not in known:
+            raise ValueError(f"timm: no model '{architecture}'{_nearest(architecture, known)}")
+        tags = timm_index.tags().get(architecture, ())
+        if tag and tags and tag not in tags:
+            raise ValueError(f"timm: {architecture} has no weights '{tag}', but {', '.join(tags)}")
+        if not tag and self.checkpoint is None:
+            advice = f" (timm: {architecture}.{tags[0]})" if tags else ""
+            raise ValueError(f"timm: {architecture} needs weights: name a tag{advice} or a checkpoint")
+
+    def _check_function(self) -> None:
+        if not re.fullmatch(r"[\w.]+:\w+", self.function):
+            raise ValueError(f"function: '{self.function}' is not 'module:function'")
+        given = self.preprocessing or Preprocessing()
+        missing = [key for key in ("input_size", "mean", "std") if getattr(given, key) is None]
+        missing = [f"preprocessing.{key}" for key in missing] + ([] if self.label_space else ["label_space"])
+        if missing:
+            raise ValueError(f"a function says nothing about its inputs and outputs: give {', '.join(missing)}")
+
+    @property
+    def source(self) -> dict:
+        """The slice of the entry that shapes the model's outputs; what tables and figures need is left out."""
+        keys = {"timm", "zoo", "recipe", "function", "kwargs", "preprocessing", "label_space"}
+        return self.model_dump(mode="json", include=keys, exclude_none=True, exclude_defaults=True)
+
+    @property
+    def description(self) -> dict:
+        """The slice of the entry that tables carry."""
+        return self.model_dump(mode="json", include={"family", "pretraining"}, exclude_none=True)
+
+
+class ShapetexSource(_Strict):
+    """Generated images of ten classes, 64 px, that both shape and texture tell apart."""
+
+    kind: Literal["shapetex"]
+    """The kind of source."""
+    split: Literal["train", "validation", "test", "pool"]
+    """Which of its disjoint splits."""
+
+
+SourceEntry = ShapetexSource
+
+
+class DatasetEntry(_Strict):
+    """One image set: the first samples of a source, clean and under families of corruptions."""
+
+    source: SourceEntry
+    """Where the images come from."""
+    samples: int | None = Field(None, ge=1)
+    """How many, the first by sample id; all where it is not given."""
+    families: tuple[str, ...] = ()
+    """Families of corruptions to apply; the clean images are always there."""
+    role: Literal["evaluation", "training"] = "evaluation"
+    """Training sets are for recipes only: no model is evaluated on them."""
+    label: str | None = None
+    """Name in figures; the dataset's id where it is not given."""
+
+
+class Family(_Strict):
+    """A group of corruptions that are made, evaluated and rerun together."""
+
+    corruptions: tuple[CorruptionName, ...] = Field(min_length=1)
+    """Names of corruptions."""
+    severities: tuple[Severity, ...] = Field(SEVERITIES, min_length=1)
+    """Which severities, 1 to 5."""
+
+
+class Recipe(_Strict):
+    """How to train a small timm architecture on datasets of this study."""
+
+    timm: Annotated[str, AfterValidator(_is_known(timm_index.architectures(), "timm model"))]
+    """Architecture."""
+    kwargs: dict[str, Any] = {}
+    """Its arguments."""
+    dataset: str
+    """The dataset to train on (role `training`)."""
+    validation: str
+    """The dataset on which the accuracy is measured in the end (role `training` or `evaluation`)."""
+    epochs: int = Field(8, ge=1)
+    """Passes over the training set."""
+    batch_size: int = Field(128, ge=1)
+    """Images in a step."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak learning rate of AdamW."""
+    weight_decay: float = Field(0.05, ge=0)
+    """Weight decay of matrices and kernels."""
+    warmup: Unit = 0.1
+    """Share of the steps with a rising learning rate; a cosine down to zero follows."""
+    label_smoothing: Unit = 0.0
+    """Share of the target spread over all classes."""
+    max_shift: int = Field(4, ge=0)
+    """Random shift of the images in pixels, beside mirroring."""
+    seed: int = 0
+    """Seed of initial weights and order of the images."""
+
+
+class ImageSettings(_Strict):
+    """How images are stored."""
+
+    size: int = Field(224, ge=8)
+    """Height and width in pixels."""
+    codec: Literal["raw", "jpeg"] = "raw"
+    """`raw`: exact, fast, large. `jpeg`: quality 85 as in ImageNet-C's own files, about a tenth of the space."""
+    shard_size: int = Field(5000, ge=1)
+    """Most samples in a file."""
+
+
+class FigureSettings(_Strict):
+    """How figures are drawn."""
+
+    dpi: int = Field(150, ge=50, le=1200)
+    """Resolution of the PNG files."""
+
+
+class Study(_Strict):
+    """A study: which models, on which images, under which corruptions."""
+
+    study: Id
+    """Name of the study; everything it makes lies in `results/<study>`."""
+    seed: int = 0
+    """Seed of all that is random."""
+    limit: int | None = Field(None, ge=1)
+    """Use at most so many samples of each evaluation set: turns any study into a pilot."""
+    models: dict[Id, ModelEntry] = Field(min_length=1)
+    """The models by id."""
+    datasets: dict[Id, DatasetEntry] = Field(min_length=1)
+    """The image sets by id."""
+    families: dict[Id, Family] = {}
+    """Families of corruptions by id."""
+    recipes: dict[Id, Recipe] = {}
+    """How models of this study are trained, by id."""
+    images: ImageSettings = ImageSettings()
+    """How images are stored."""
+    figures: FigureSettings = FigureSettings()
+    """How figures are drawn."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Study:
+        problems = [problem for check in (self._check_models, self._check_datasets) for problem in check()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _check_models(self) -> Iterable[str]:
+        for name, model in self.models.items():
+            if model.recipe is not None and model.recipe not in self.recipes:
+                yield f"models.{name}.recipe: no recipe '{model.recipe}'{_nearest(model.recipe, self.recipes)}"
+        for name, recipe in self.recipes.items():
+            for key in ("dataset", "validation"):
+                dataset = getattr(recipe, key)
+                if dataset not in self.datasets:
+                    yield f"recipes.{name}.{key}: no dataset '{dataset}'{_nearest(dataset, self.datasets)}"
+        if CLEAN in self.families:
+            yield "families.clean: the name is taken by the clean images"
+
+    def _check_datasets(self) -> Iterable[str]:
+        for name, dataset in self.datasets.items():
+            for family in dataset.families:
+                if family not in self.families:
+                    yield f"datasets.{name}.families: no family '{family}'{_nearest(family, self.families)}"
+            source = open_source(dataset.source.model_dump())
+            wanted = max(dataset.samples or 0, self.limit or 0 if dataset.role == "evaluation" else 0)
+            if wanted > source.available():
+                key = f"datasets.{name}.samples" if wanted == dataset.samples else "limit"
+                yield f"{key}: {wanted} samples asked for, {name} has {source.available()}"
+            elif dataset.samples and self.limit and dataset.role == "evaluation" and self.limit > dataset.samples:
+                yield f"limit: {self.limit} samples asked for, datasets.{name}.samples is {dataset.samples}"
+            if source.native_size() not in (None, self.images.size):
+                yield f"images.size: {self.images.size}, but {name} has images of {source.native_size()} px"
+
+    def sample_count(self, dataset: str) -> int:
+        """Number of samples of an image set, known before anything is made."""
+        entry = self.datasets[dataset]
+        count = entry.samples or open_source(entry.source.model_dump()).available()
+        return count if entry.role == "training" or self.limit is None else min(count, self.limit)
+
+    def shards(self, dataset: str) -> dict[str, tuple[int, int]]:
+        """The shards of an image set: name to first sample and the one past the last."""
+        count, size = self.sample_count(dataset), self.images.shard_size
+        return {
+            f"{number:04d}": (start, min(start + size, count)) for number, start in enumerate(range(0, count, size))
+        }
+
+    def evaluation_sets(self) -> list[tuple[str, str]]:
+        """(dataset, family) of every image set that models are evaluated on."""
+        return [
+            (name, family)
+            for name, dataset in self.datasets.items()
+            if dataset.role == "evaluation"
+            for family in (CLEAN, *dataset.families)
+        ]
+
+    def weights_name(self, model: str) -> str | None:
+        """The file name (without suffix) of a model's weights in the shared folder, if they are kept there."""
+        entry = self.models[model]
+        if entry.zoo is not None:
+            return f"zoo-{entry.zoo}"
+        if entry.recipe is not None:
+            return f"{entry.recipe}-{short_digest(self.training(entry.recipe))}"
+        if entry.timm is not None and entry.checkpoint is None:
+            return f"{entry.timm}-{short_digest(entry.kwargs)}" if entry.kwargs else entry.timm
+        return None
+
+    def training(self, recipe: str) -> dict:
+        """All that shapes the weights of a recipe: itself and its datasets."""
+        entry = self.recipes[recipe]
+        sets = {
+            key: {
+                "source": self.datasets[name].source.model_dump(mode="json"),
+                "samples": self.sample_count(name),
+                "size": self.images.size,
+                "codec": self.images.codec,
+            }
+            for key, name in (("dataset", entry.dataset), ("validation", entry.validation))
+        }
+        return entry.model_dump(mode="json") | sets
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys: equal values give equal text, whatever the order of keys in a YAML file."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def short_digest(value: object) -> str:
+    """Eight hex digits of the canonical JSON of a value."""
+    return hashlib.blake2b(canonical(value).encode(), digest_size=4).hexdigest()
+
+
+def load_study(config: Mapping) -> Study:
+    """Check a config.
+
+    Raises:
+        ConfigError: with one line for each problem.
+    """
+    try:
+        return Study.model_validate(dict(config))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_message(problem) for problem in _first_causes(error.errors()))) from None
+
+
+def _first_causes(problems: list) -> list:
+    """Problems without those that only follow from one inside them, such as a list left empty by a wrong entry."""
+    places = [problem["loc"] for problem in problems]
+
+    def holds_another(place: tuple) -> bool:
+        return any(len(other) > len(place) and other[: len(place)] == place for other in places)
+
+    return [problem for problem in problems if not holds_another(problem["loc"])]
+
+
+def _message(problem: Mapping) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"config: {key}: unknown key{_nearest(problem['loc'][-1], _keys_beside(problem['loc']))}"
+    text = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"config: {key}: missing"
+    if not key or (problem["type"] == "value_error" and isinstance(problem["input"], Mapping)):
+        return "\n".join(f"config: {key + ': ' if key else ''}{line}" for line in text.splitlines())
+    return f"config: {key}: {text} (got {problem['input']!r})"
+
+
+def _keys_beside(location: tuple) -> list[str]:
+    """The keys that the schema knows at the place of a wrong one."""
+    schema = Study.model_json_schema()
+    node = schema
+    for part in location[:-1]:
+        node = _resolve(schema, node)
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+    return list(_resolve(schema, node).get("properties", {}))
+
+
+def _resolve(schema: Mapping, node: Mapping) -> Mapping:
+    for option in node.get("anyOf", ()):
+        if "$ref" in option:
+            node = option
+    reference = node.get("$ref")
+    return schema["$defs"][reference.rsplit("/", 1)[1]] if reference else node

@@ -1,0 +1,83 @@
+"""Accuracy against severity: one panel a corruption, one line a model, and the mean over corruptions."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from withstand.figures.style import MUTED, Style, spread, words
+
+CLEAN = "clean"
+MEAN = "mean over corruptions"
+COLUMNS = 3
+
+
+def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The rows drawn: every corruption and severity, their mean, and the clean images as severity 0 of each."""
+    rows = accuracy[accuracy["severity"].notna() & (accuracy["label_mode"] == "all")]
+    clean = rows[rows["family"] == CLEAN]
+    corrupted = rows[(rows["family"] != CLEAN) & rows["corruption"].notna()]
+    means = rows[rows["family"].isna()].assign(corruption=MEAN)
+    names = [*corrupted["corruption"].unique(), MEAN]
+    drawn = pd.concat([*(clean.assign(corruption=name) for name in names), corrupted, means])
+    drawn["corruption"] = pd.Categorical(drawn["corruption"], names, ordered=True)
+    columns = ["corruption", "model", "severity", "value", "low", "high", "n", "images"]
+    return drawn[columns].sort_values(["corruption", "model", "severity"], ignore_index=True)
+
+
+def draw(data: pd.DataFrame, style: Style) -> Figure:
+    """Small multiples; lines carry 95% intervals and are labelled in the last panel, that of the mean."""
+    corruptions = list(data["corruption"].unique())
+    colors = style.model_colors(data["model"].unique())
+    rows = -(-len(corruptions) // COLUMNS)
+    columns = min(COLUMNS, len(corruptions))
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.5 * columns, 2.05 * rows + 0.3), sharex=True, sharey=True, squeeze=False
+    )
+    for axis, corruption in zip(axes.flat, corruptions, strict=False):
+        _panel(axis, data[data["corruption"] == corruption], colors)
+        axis.set_title(words(corruption), loc="left", fontweight="bold" if corruption == MEAN else None)
+    for axis in axes.flat[len(corruptions) :]:
+        axis.set_visible(False)
+    _label_lines(axes.flat[len(corruptions) - 1], data[data["corruption"] == MEAN], colors, style)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("accuracy")
+    for number in range(max(0, len(corruptions) - columns), len(corruptions)):
+        axes.flat[number].set_xlabel("severity (0: clean)")
+        axes.flat[number].tick_params(labelbottom=True)
+    images = int(data["images"].max())
+    note = f"{images:,} images at each point; bands are 95% Wilson intervals, in the mean clustered by image."
+    figure.text(0.0, -0.01, note, fontsize=7.5, color=MUTED)
+    figure.tight_layout(h_pad=1.1, w_pad=1.0)
+    return figure
+
+
+def _panel(axis: Axes, data: pd.DataFrame, colors: dict[str, str]) -> None:
+    for model, line in data.groupby("model", sort=False):
+        axis.plot(line["severity"], line["value"], color=colors[model], marker="o", markersize=2.8)
+        axis.fill_between(
+            line["severity"].astype(float), line["low"], line["high"], color=colors[model], alpha=0.16, linewidth=0
+        )
+    axis.set_ylim(0, 1.02)
+    axis.set_xticks(sorted(data["severity"].unique()))
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.grid(axis="y")
+
+
+def _label_lines(axis: Axes, means: pd.DataFrame, colors: dict[str, str], style: Style) -> None:
+    ends = means.sort_values("severity").groupby("model", sort=False).tail(1)
+    heights = spread(ends["value"].to_list(), gap=0.1)
+    for (_, end), height in zip(ends.iterrows(), heights, strict=True):
+        axis.annotate(
+            style.label(end["model"]),
+            (end["severity"], end["value"]),
+            xytext=(end["severity"] + 0.22, height),
+            color=colors[end["model"]],
+            va="center",
+            fontsize=8.5,
+            fontweight="bold",
+            annotation_clip=False,
+        )

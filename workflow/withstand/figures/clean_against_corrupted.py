@@ -1,0 +1,68 @@
+"""Accuracy on clean images against the mean over corruptions: does the one predict the other?"""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from withstand.figures.style import MUTED, Style
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """One row a model: accuracy on the clean images, and pooled over every corruption and severity."""
+    rows = accuracy[accuracy["label_mode"] == "all"]
+    values = ["value", "low", "high", "n"]
+    clean = rows[rows["family"] == "clean"].set_index("model")[values].add_prefix("clean_")
+    pooled = rows[rows[["family", "corruption", "severity"]].isna().all(axis=1)]
+    corrupted = pooled.set_index("model")[values].add_prefix("corrupted_")
+    about = models.set_index("model")[["family", "parameters"]]
+    return clean.join(corrupted, how="inner").join(about).reset_index()
+
+
+def draw(data: pd.DataFrame, style: Style) -> Figure:
+    """A point a model with 95% intervals, labelled, marked by architecture family; the diagonal is no loss."""
+    figure, axis = plt.subplots(figsize=(4.6, 4.2))
+    colors = style.model_colors(data["model"])
+    families = list(dict.fromkeys(data["family"]))
+    low = max(0.0, min(data["corrupted_low"].min(), data["clean_low"].min()) - 0.05)
+    axis.plot([low, 1], [low, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    axis.text(low + 0.03, low + 0.05, "no loss", color=MUTED, fontsize=7.5, rotation=45, rotation_mode="anchor")
+    for _, row in data.iterrows():
+        axis.errorbar(
+            row["clean_value"],
+            row["corrupted_value"],
+            xerr=[[row["clean_value"] - row["clean_low"]], [row["clean_high"] - row["clean_value"]]],
+            yerr=[[row["corrupted_value"] - row["corrupted_low"]], [row["corrupted_high"] - row["corrupted_value"]]],
+            marker=MARKERS[families.index(row["family"]) % len(MARKERS)],
+            color=colors[row["model"]],
+            markersize=6,
+            elinewidth=1.1,
+            zorder=3,
+        )
+        axis.annotate(
+            style.label(row["model"]),
+            (row["clean_value"], row["corrupted_value"]),
+            xytext=(-8, -5),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            color=colors[row["model"]],
+            fontsize=8.5,
+            fontweight="bold",
+        )
+    axis.set(xlim=(low, 1.005), ylim=(low, 1.005), aspect="equal")
+    axis.set_xlabel("accuracy on clean images")
+    axis.set_ylabel("mean accuracy on corrupted images")
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.grid()
+    images = int(data["clean_n"].max())
+    figure.text(
+        0.02, -0.02, f"{images:,} images; bars are 95% intervals, clustered by image.", fontsize=7.5, color=MUTED
+    )
+    figure.tight_layout()
+    return figure

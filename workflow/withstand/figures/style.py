@@ -1,0 +1,112 @@
+"""One look for all figures: colour-blind-safe colours, direct labels, legible in print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from withstand.files import atomic_output
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5A5A5A", "#882255")
+"""Okabe & Ito's colours (Color Universal Design, 2008) without yellow, which vanishes on white; grey, wine."""
+
+INK, MUTED, GRID = "#222222", "#6b6b6b", "#e3e3e3"
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.6,
+    "svg.hashsalt": "withstand",
+    "svg.fonttype": "none",
+    "figure.dpi": 100,
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the config says of figures: models in order, their labels and colours, labels of datasets, resolution."""
+
+    models: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    colors: Mapping[str, str] = field(default_factory=dict)
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    dpi: int = 150
+
+    def label(self, model: str) -> str:
+        return self.labels.get(model, model)
+
+    def dataset(self, dataset: str) -> str:
+        return self.datasets.get(dataset, dataset)
+
+    def model_colors(self, drawn: Iterable[str]) -> dict[str, str]:
+        """A colour for each model drawn, the same in all figures: the config's own, else the next of the palette."""
+        free = [color for color in PALETTE if color not in self.colors.values()] or list(PALETTE)
+        unnamed = [model for model in dict.fromkeys([*self.models, *drawn]) if model not in self.colors]
+        chosen = {model: free[number % len(free)] for number, model in enumerate(unnamed)}
+        return {model: self.colors.get(model) or chosen[model] for model in drawn}
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """The look of all figures, for the block."""
+    with mpl.rc_context(_SETTINGS):
+        yield
+
+
+def save(figure: Figure, svg: Path, png: Path, dpi: int) -> None:
+    """Write a figure as SVG and PNG, without dates, so that the same data gives the same files."""
+    with atomic_output(svg) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    with atomic_output(png) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+
+
+def spread(positions: Sequence[float], gap: float) -> np.ndarray:
+    """Move label positions apart to at least ``gap``, in their order, as little as possible."""
+    order = np.argsort(positions, kind="stable")
+    offsets = np.arange(len(order)) * gap
+    moved = _isotonic(np.asarray(positions, dtype=float)[order] - offsets) + offsets
+    result = np.empty(len(order))
+    result[order] = moved
+    return result
+
+
+def _isotonic(values: np.ndarray) -> np.ndarray:
+    """The nearest non-decreasing sequence, by pooling adjacent violators."""
+    pools: list[list[float]] = []
+    for value in values:
+        pools.append([value, 1])
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (mean, count), (last, more) = pools[-2], pools.pop()
+            pools[-1] = [(mean * count + last * more) / (count + more), count + more]
+    return np.concatenate([[mean] * count for mean, count in pools])
+
+
+def words(name: str) -> str:
+    """A name of the config as words: ``gaussian_noise`` is 'gaussian noise'."""
+    return name.replace("_", " ")

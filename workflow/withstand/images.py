@@ -1,0 +1,287 @@
+"""The image store: uint8 RGB images of one size in HDF5, one file a shard of an image set.
+
+    /                     attributes: format, height, width, codec, label_space, origin (JSON, all that is
+                          needed to make the file again)
+    /sample_ids           strings (sample)
+    /labels               int64 (sample), indices into the model outputs of the label space
+    /class_names          strings (output), one for each output of the label space
+    /subset               int64, ascending: the outputs that this set's classes occupy
+    /<corruption>/        attribute severities; codec raw: images, uint8 (severity, sample, height, width, 3);
+                          codec jpeg: bytes, uint8 (total), and offsets, int64 (severity, sample + 1)
+
+The clean images are the group ``clean`` with the single severity 0. A file has one writer, appears under its
+name only when it is whole, and is never changed afterwards; readers need no lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import h5py
+import hdf5plugin
+import numpy as np
+from PIL import Image
+
+from withstand.errors import WithstandError
+from withstand.files import atomic_output
+
+FORMAT = "withstand-images-1"
+JPEG_QUALITY = 85
+"""Quality of encoded images, that of ImageNet-C's own files."""
+
+Codec = Literal["raw", "jpeg"]
+
+_CHUNK_BYTES = 1 << 16
+_APPEND_BYTES = 1 << 20
+_SPARE_BYTES = 1 << 21
+
+
+class ImageFileError(WithstandError):
+    """A file of the image store that cannot be read or written as one."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a shard holds besides pixels.
+
+    Attributes:
+        ids: the sample ids, in their order.
+        labels: int64 (sample), indices into ``class_names``.
+        class_names: one name for each output of the label space.
+        subset: int64, ascending: the outputs that the set's classes occupy.
+        label_space: the name of the label space, e.g. ``imagenet-1k``.
+
+    Raises:
+        ImageFileError: if a label lies outside the subset, or counts differ.
+    """
+
+    ids: Sequence[str]
+    labels: np.ndarray
+    class_names: Sequence[str]
+    subset: np.ndarray
+    label_space: str
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.labels):
+            raise ImageFileError(f"{len(self.ids)} sample ids but {len(self.labels)} labels")
+        if len(self.subset) and not 0 <= self.subset.min() <= self.subset.max() < len(self.class_names):
+            raise ImageFileError(f"a class lies outside the {len(self.class_names)} outputs of {self.label_space}")
+        strangers = np.flatnonzero(~np.isin(self.labels, self.subset))
+        if len(strangers):
+            sample = strangers[0]
+            raise ImageFileError(
+                f"sample {self.ids[sample]} has label {self.labels[sample]}, "
+                f"which is no class of this set in the label space {self.label_space}"
+            )
+
+
+class ImageWriter:
+    """Writes one file of the store; made by :func:`create`."""
+
+    def __init__(self, file: h5py.File, path: Path, samples: Samples, size: int, codec: Codec) -> None:
+        self._file, self._path, self._samples, self._size, self._codec = file, path, samples, size, codec
+
+    def add(self, corruption: str, severities: Sequence[int]) -> None:
+        """Make room for a corruption at the given severities."""
+        group = self._file.create_group(corruption)
+        group.attrs["severities"] = np.asarray(severities, dtype=np.int64)
+        shape = (len(severities), len(self._samples.ids))
+        if self._codec == "raw":
+            image_bytes = self._size * self._size * 3
+            images_per_chunk = min(max(1, _CHUNK_BYTES // image_bytes), max(1, shape[1]))
+            group.create_dataset(
+                "images",
+                shape=(*shape, self._size, self._size, 3),
+                dtype=np.uint8,
+                chunks=(1, images_per_chunk, self._size, self._size, 3),
+                compression=hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.NOSHUFFLE),
+            )
+        else:
+            group.create_dataset("bytes", shape=(0,), maxshape=(None,), dtype=np.uint8, chunks=(_APPEND_BYTES,))
+            group.create_dataset("offsets", shape=(shape[0], shape[1] + 1), dtype=np.int64)
+
+    def write(self, corruption: str, severity_index: int, start: int, images: np.ndarray) -> None:
+        """Write uint8 (n, size, size, 3) at samples ``start`` to ``start + n`` of one severity.
+
+        With codec ``jpeg`` the batches must come in order, severity by severity.
+        """
+        if images.dtype != np.uint8 or images.shape[1:] != (self._size, self._size, 3):
+            raise ImageFileError(
+                f"images of {corruption} are {images.dtype} {images.shape[1:]}, "
+                f"expected uint8 {(self._size, self._size, 3)}"
+            )
+        group = self._file[corruption]
+        self._check_space(images.nbytes)
+        with _writing(self._path):
+            if self._codec == "raw":
+                group["images"][severity_index, start : start + len(images)] = images
+            else:
+                _append_jpegs(group, severity_index, start, [encode_jpeg(image) for image in images])
+
+    def _check_space(self, count: int) -> None:
+        """Stop while HDF5 can still close the file: it may crash when a write fails for want of space."""
+        if shutil.disk_usage(self._path.parent).free < count + _SPARE_BYTES:
+            raise ImageFileError(f"{self._path}: cannot be written ({os.strerror(errno.ENOSPC)})")
+
+
+def _append_jpegs(group: h5py.Group, severity_index: int, start: int, encoded: list[bytes]) -> None:
+    data, offsets = group["bytes"], group["offsets"]
+    end = data.shape[0]
+    bounds = end + np.cumsum([0] + [len(image) for image in encoded])
+    data.resize((int(bounds[-1]),))
+    data[end:] = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    offsets[severity_index, start : start + len(encoded) + 1] = bounds
+
+
+@contextmanager
+def create(path: str | Path, samples: Samples, *, size: int, codec: Codec, origin: dict) -> Iterator[ImageWriter]:
+    """Create a file of the store; it appears under ``path`` when the block ends without an error.
+
+    Args:
+        samples: what the shard holds besides pixels.
+        size: height and width of every image, in pixels.
+        codec: ``raw`` or ``jpeg``.
+        origin: what is needed to make the file again (source, parameters, seed, code digest, versions).
+
+    Raises:
+        ImageFileError: if the disk is full or the file cannot be written.
+    """
+    with atomic_output(path) as temporary:
+        with _writing(path):
+            file = h5py.File(temporary, "w", locking=False, track_order=True)
+        try:
+            with _writing(path):
+                _write_samples(file, samples)
+                file.attrs.update({"format": FORMAT, "height": size, "width": size, "codec": codec})
+                file.attrs["origin"] = json.dumps(origin, sort_keys=True)
+            yield ImageWriter(file, Path(path), samples, size, codec)
+        finally:
+            with _writing(path):
+                file.close()
+
+
+def _write_samples(file: h5py.File, samples: Samples) -> None:
+    text = h5py.string_dtype()
+    file.create_dataset("sample_ids", data=np.asarray(samples.ids, dtype=object), dtype=text)
+    file.create_dataset("labels", data=np.asarray(samples.labels, dtype=np.int64))
+    file.create_dataset("class_names", data=np.asarray(samples.class_names, dtype=object), dtype=text)
+    file.create_dataset("subset", data=np.asarray(samples.subset, dtype=np.int64))
+    file.attrs["label_space"] = samples.label_space
+
+
+@contextmanager
+def _writing(path: str | Path) -> Iterator[None]:
+    """Tell what HDF5 says of a full disk or a failed write, with the name of the file."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise ImageFileError(f"{path}: cannot be written ({_reason(error)})") from error
+
+
+class ImageFile:
+    """A file of the store, open for reading. Use it as a context manager.
+
+    Raises:
+        ImageFileError: if the file is missing, truncated, or not of this format.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self._file = h5py.File(self.path, "r", locking=False)
+        except OSError as error:
+            raise ImageFileError(
+                f"{self.path}: not a readable HDF5 file ({_reason(error)}); delete it and run again"
+            ) from error
+        if self._file.attrs.get("format") != FORMAT:
+            self._file.close()
+            raise ImageFileError(f"{self.path}: an HDF5 file, but not of the image store ({FORMAT})")
+
+    def __enter__(self) -> ImageFile:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self._file["labels"].shape[0]
+
+    @property
+    def size(self) -> int:
+        """Height and width of the images, in pixels."""
+        return int(self._file.attrs["height"])
+
+    @property
+    def origin(self) -> dict:
+        """How the file was made."""
+        return json.loads(self._file.attrs["origin"])
+
+    @cached_property
+    def samples(self) -> Samples:
+        """Sample ids, labels and the label space."""
+        return Samples(
+            ids=list(self._file["sample_ids"].asstr()[()]),
+            labels=self._file["labels"][()],
+            class_names=list(self._file["class_names"].asstr()[()]),
+            subset=self._file["subset"][()],
+            label_space=str(self._file.attrs["label_space"]),
+        )
+
+    @property
+    def conditions(self) -> list[tuple[str, int, int]]:
+        """(corruption, severity, index of the severity) of every copy of the samples."""
+        return [
+            (name, int(severity), index)
+            for name, group in self._file.items()
+            if isinstance(group, h5py.Group)
+            for index, severity in enumerate(group.attrs["severities"])
+        ]
+
+    def read(self, corruption: str, severity_index: int, samples: slice | np.ndarray) -> np.ndarray:
+        """Images of one corruption and severity: uint8 (n, height, width, 3).
+
+        ``samples`` is a slice, or indices in any order.
+        """
+        group = self._file[corruption]
+        rows = np.arange(len(self))[samples]
+        try:
+            if "images" in group and isinstance(samples, slice):
+                return group["images"][severity_index, samples]
+            if "images" in group:  # one by one: HDF5 is fifteen times slower at a selection of scattered points
+                return np.stack([group["images"][severity_index, row] for row in rows])
+            offsets = group["offsets"][severity_index]
+            return np.stack([decode(group["bytes"][offsets[row] : offsets[row + 1]].tobytes()) for row in rows])
+        except OSError as error:
+            raise ImageFileError(f"{self.path}: {corruption} cannot be read ({_reason(error)})") from error
+
+
+def encode_jpeg(image: np.ndarray) -> bytes:
+    """uint8 (height, width, 3) to JPEG bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Encoded image bytes to uint8 (height, width, 3), RGB."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in a few words: the system's own where HDF5 passes an error number on."""
+    number = re.search(r"errno = (\d+)", str(error))
+    if number:
+        return os.strerror(int(number[1]))
+    return (str(error) or type(error).__name__).splitlines()[0]

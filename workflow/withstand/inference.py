@@ -1,0 +1,197 @@
+"""Images to rows: run a model over an image set, reading ahead while it computes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from withstand import predictions
+from withstand.errors import ModelError, WithstandError
+from withstand.images import ImageFile, Samples
+from withstand.models import Classifier
+from withstand.prefetch import prefetch
+from withstand.progress import progress
+
+READ_AHEAD = 4
+"""Batches held ready while the model computes."""
+
+
+def predict_set(
+    model: Classifier,
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    outputs: int,
+    facts: Mapping,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Write the predictions of a model for every sample, corruption and severity of an image set.
+
+    Args:
+        paths: the shards of the image set, in order.
+        outputs: number of logits of the model.
+        facts: metadata of the file (see :mod:`withstand.predictions`).
+        batch_size: images in a forward pass; halved when memory runs out.
+
+    Raises:
+        ModelError: if the model fails, its logits are not finite, or labels lie outside its outputs.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(ImageFile(path)) for path in paths]
+        samples = files[0].samples
+        modes = label_modes(samples, outputs)
+        layout = predictions.schema(outputs, modes, facts)
+        forward = Forward(model, batch_size, device)
+        writer = stack.enter_context(predictions.create(output, layout))
+        copies = sum(len(file) * len(file.conditions) for file in files)
+        advance = stack.enter_context(
+            progress(copies, f"{facts['model']} on {facts['dataset']}, {facts['family']}", "images")
+        )
+        logits = []
+        for batch in prefetch(_batches(files, batch_size), READ_AHEAD):
+            logits.append(forward(batch.images))
+            advance(len(batch.images))
+            if batch.last:
+                samples = batch.file.samples
+                writer.write(
+                    {
+                        "sample_id": samples.ids,
+                        "corruption": [batch.corruption] * len(samples.ids),
+                        "severity": np.full(len(samples.ids), batch.severity, dtype=np.int8),
+                        **score(torch.cat(logits), samples, modes),
+                    }
+                )
+                logits = []
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Images uint8 (n, height, width, 3) of one shard under one condition; ``last`` completes the condition."""
+
+    file: ImageFile
+    corruption: str
+    severity: int
+    images: np.ndarray
+    last: bool
+
+
+def _batches(files: Sequence[ImageFile], size: int) -> Iterator[_Batch]:
+    for file in files:
+        for corruption, severity, index in file.conditions:
+            for start in range(0, len(file), size):
+                images = file.read(corruption, index, slice(start, start + size))
+                yield _Batch(file, corruption, severity, images, last=start + size >= len(file))
+
+
+def label_modes(samples: Samples, outputs: int) -> tuple[str, ...]:
+    """The label modes of a set: ``subset`` only where the set's classes are fewer than the outputs.
+
+    Raises:
+        ModelError: if the model has another number of outputs than the label space.
+    """
+    if outputs != len(samples.class_names):
+        raise ModelError(
+            f"the model has {outputs} outputs, the label space {samples.label_space} {len(samples.class_names)}"
+        )
+    return ("all",) if len(samples.subset) == outputs else predictions.LABEL_MODES
+
+
+def score(logits: torch.Tensor, samples: Samples, modes: Sequence[str]) -> dict[str, np.ndarray]:
+    """The columns of the contract from float32 logits (n, outputs) and the samples' labels.
+
+    Raises:
+        ModelError: if a logit is not finite.
+    """
+    if not torch.isfinite(logits).all():
+        broken = samples.ids[int((~torch.isfinite(logits)).any(1).nonzero()[0])]
+        raise ModelError(f"logits are not finite, first for sample {broken}")
+    labels = torch.from_numpy(samples.labels)
+    log_probabilities = logits.double().log_softmax(1)
+    columns = {
+        "label": samples.labels.astype(np.int32),
+        "loss": _float(-_of_label(log_probabilities, labels)),
+        "entropy": _float(-(log_probabilities.exp() * log_probabilities).sum(1)),
+        "logits": logits.numpy().astype(np.float16),
+    }
+    for mode in modes:
+        classes = torch.arange(logits.shape[1]) if mode == "all" else torch.from_numpy(samples.subset)
+        for name, values in _mode_columns(logits, classes, labels).items():
+            columns[f"{name}_{mode}"] = values
+    return columns
+
+
+def _mode_columns(logits: torch.Tensor, classes: torch.Tensor, labels: torch.Tensor) -> dict[str, np.ndarray]:
+    """The columns of one label mode. Lists have one length in both modes; a small subset is padded with -1 and 0."""
+    probabilities = logits[:, classes].double().softmax(1)
+    top = probabilities.topk(min(5, len(classes)), dim=1)
+    missing = min(5, logits.shape[1]) - top.indices.shape[1]
+    top_classes = functional.pad(classes[top.indices], (0, missing), value=-1)
+    return {
+        "top5": top_classes.numpy().astype(np.int32),
+        "top5_probability": _float(functional.pad(top.values, (0, missing))),
+        "label_probability": _float(_of_label(probabilities, torch.searchsorted(classes, labels))),
+        "squared_probability": _float((probabilities**2).sum(1)),
+        "correct": (top_classes[:, 0] == labels).numpy(),
+    }
+
+
+def _of_label(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return values.gather(1, labels[:, None])[:, 0]
+
+
+def _float(values: torch.Tensor) -> np.ndarray:
+    return values.numpy().astype(np.float32)
+
+
+class Forward:
+    """A model with a batch size that steps down, for good, when memory runs out."""
+
+    def __init__(self, model: Classifier, batch_size: int, device: torch.device | str) -> None:
+        self._model, self._device = model, torch.device(device)
+        self.batch_size = batch_size
+
+    def __call__(self, images: np.ndarray) -> torch.Tensor:
+        """uint8 (n, height, width, 3) to float32 logits (n, outputs) on the CPU.
+
+        Raises:
+            ModelError: if the model itself fails.
+            WithstandError: if memory does not suffice for a single image.
+        """
+        pixels = torch.from_numpy(images)
+        parts, start = [], 0
+        while start < len(pixels):
+            try:
+                parts.append(self._forward(pixels[start : start + self.batch_size]))
+            except torch.OutOfMemoryError:
+                self._step_down()
+                continue
+            start += len(parts[-1])
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        try:
+            return self._model(images).float().cpu()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if "CUDA" in str(error):  # the card's fault, not the model's
+                raise
+            raise ModelError(f"the model fails on a batch of {len(pixels)}: {type(error).__name__}: {error}") from error
+
+    def _step_down(self) -> None:
+        if self.batch_size == 1:
+            raise WithstandError(f"out of memory on {self._device} with a single image")
+        self.batch_size //= 2
+        print(f"out of memory: going on with batches of {self.batch_size}", file=sys.stderr)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()

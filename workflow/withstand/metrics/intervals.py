@@ -1,0 +1,33 @@
+"""95% intervals of proportions."""
+
+from __future__ import annotations
+
+import numpy as np
+from statsmodels.stats.proportion import proportion_confint
+
+LEVEL = 0.95
+
+
+def wilson(successes: float, trials: float) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson 1927), for independent trials."""
+    low, high = proportion_confint(successes, trials, alpha=1 - LEVEL, method="wilson")
+    return float(low), float(high)
+
+
+def clustered_wilson(successes: np.ndarray, trials: int) -> tuple[float, float]:
+    """Wilson's interval of a proportion pooled over several trials of each image.
+
+    Trials of one image are not independent, so the number of trials is replaced by the effective sample size:
+    trials divided by the design effect, the variance of the mean over images against that of independent trials
+    (Dean & Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", 2015).
+    Where all trials agree the images themselves are the sample.
+
+    Args:
+        successes: for each image the number of its successes, float or int (images).
+        trials: trials of each image.
+    """
+    images = len(successes)
+    share = successes.sum() / (images * trials)
+    variance = np.var(successes / trials, ddof=1) / images if images > 1 else 0.0
+    effective = share * (1 - share) / variance if variance > 0 else images
+    return wilson(share * effective, effective)

@@ -1,0 +1,314 @@
+"""Models: from an entry of the config to a classifier of pixels, and the card that describes it.
+
+An entry's slice (see ``config.ModelEntry.source``) names an architecture; its weights lie in a file of their own.
+Weights that this project trained carry their architecture and preprocessing in the header of their safetensors
+file, since a timm model made with ``img_size=64`` still says 224 in its ``pretrained_cfg``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors.torch
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from timm.data import resolve_data_config
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from withstand.errors import ModelError
+from withstand.files import atomic_output, sha256
+
+HEADER = "withstand"
+"""Key of our own metadata in the header of a safetensors file."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a model wants of an image. Pixels are RGB in [0, 1] before it.
+
+    Attributes:
+        input_size: height and width, in pixels.
+        mean, std: per channel, on the scale [0, 1].
+        interpolation: how images of another size are resized: ``bilinear`` or ``bicubic``.
+        crop_pct: the share of the resized image that a centre crop keeps, in the model's own transform.
+    """
+
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    crop_pct: float = 1.0
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is needed to build a model without its weights."""
+
+    source: str
+    name: str
+    kwargs: Mapping
+    preprocessing: Preprocessing
+    label_space: str
+
+
+class Classifier(nn.Module):
+    """A model of pixels: float (n, 3, height, width) in [0, 1] to logits (n, outputs).
+
+    Resizing and normalisation happen inside, so every perturbation lives in [0, 1] pixel space.
+    """
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network = network
+        self.preprocessing = preprocessing
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        size = self.preprocessing.input_size
+        if images.shape[-2:] != (size, size):
+            mode = self.preprocessing.interpolation
+            images = functional.interpolate(images, (size, size), mode=mode, antialias=True).clamp(0, 1)
+        return self.network((images - self.mean) / self.std)
+
+
+def load(spec: Mapping, weights: Path | None, device: torch.device | str = "cpu") -> Classifier:
+    """Build the model of an entry, load its weights and put it on a device, in evaluation mode.
+
+    Raises:
+        ModelError: if the architecture cannot be built or the weights do not fit it.
+    """
+    architecture = resolve(spec, weights)
+    network = build(architecture)
+    if weights is not None:
+        load_weights(network, weights)
+    return Classifier(network, architecture.preprocessing).eval().requires_grad_(False).to(device)
+
+
+def describe(spec: Mapping, weights: Path | None) -> dict:
+    """The facts of a model card, without running the model on real memory.
+
+    Returns parameters, FLOPs of one image (two a multiply-add), depth (blocks), grid (patches a side), prefix
+    tokens, preprocessing, label space, number of outputs, and name and digest of the weights.
+
+    Raises:
+        ModelError: if the model cannot be built, its weights do not fit, or it does not return logits.
+    """
+    architecture = resolve(spec, weights)
+    network = build(architecture, device="meta")
+    if weights is not None:
+        _check_fit(network, _weight_shapes(weights), weights)
+    logits, flops = _trace(network, architecture)
+    return {
+        "architecture": {"source": architecture.source, "name": architecture.name, "kwargs": dict(architecture.kwargs)},
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "flops": flops,
+        "depth": _depth(network),
+        "grid": _grid(network),
+        "prefix_tokens": getattr(network, "num_prefix_tokens", None),
+        "preprocessing": asdict(architecture.preprocessing),
+        "label_space": architecture.label_space,
+        "outputs": logits.shape[-1],
+        "weights": None if weights is None else {"file": weights.name, "sha256": sha256(weights)},
+    }
+
+
+def resolve(spec: Mapping, weights: Path | None) -> Architecture:
+    """The architecture of an entry: from the header of our own weights, from timm, or from a user's function."""
+    if "timm" in spec:
+        network = _build("timm", spec["timm"], spec.get("kwargs", {}), device="meta")
+        defaults = resolve_data_config({}, model=network)
+        preprocessing = _preprocessing(defaults, spec.get("preprocessing", {}), spec.get("kwargs", {}))
+        label_space = spec.get("label_space") or _imagenet(network)
+        return Architecture("timm", spec["timm"], spec.get("kwargs", {}), preprocessing, label_space)
+    if "function" in spec:
+        preprocessing = Preprocessing(**spec["preprocessing"])
+        return Architecture("function", spec["function"], spec.get("kwargs", {}), preprocessing, spec["label_space"])
+    header = read_header(weights)
+    return Architecture(
+        "timm",
+        header["timm"],
+        header["kwargs"],
+        Preprocessing(**header["preprocessing"]),
+        header["label_space"],
+    )
+
+
+def build(architecture: Architecture, device: str = "cpu") -> nn.Module:
+    """The bare network with random weights; ``meta`` builds it without memory.
+
+    Raises:
+        ModelError: if the builder fails, or does not return a torch module.
+    """
+    return _build(architecture.source, architecture.name, architecture.kwargs, device)
+
+
+def _build(source: str, name: str, kwargs: Mapping, device: str) -> nn.Module:
+    try:
+        with torch.device(device):
+            if source == "timm":
+                network = timm.create_model(name, pretrained=False, **kwargs)
+            else:
+                network = import_function(name)(**kwargs)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{name} with {dict(kwargs)} cannot be built: {type(error).__name__}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{name} returned a {type(network).__name__}, not a torch module")
+    return network.eval()
+
+
+def import_function(path: str) -> Callable:
+    """The function that ``module:function`` names; the working directory is searched first."""
+    module_name, _, function_name = path.partition(":")
+    working_directory = str(Path.cwd())
+    if working_directory not in sys.path:
+        sys.path.insert(0, working_directory)
+    try:
+        return getattr(importlib.import_module(module_name), function_name)
+    except Exception as error:
+        raise ModelError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a weights file: safetensors, or a torch file of nothing but tensors. No pickle is run.
+
+    Raises:
+        ModelError: if the file cannot be read so.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such weights file") from None
+    except Exception as error:
+        raise ModelError(
+            f"{path}: neither safetensors nor a plain state dict ({type(error).__name__}). Pickled objects are never "
+            "loaded: save the state dict alone, with safetensors or torch.save(model.state_dict(), path)"
+        ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ModelError(f"{path}: holds no state dict (names mapped to tensors)")
+    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load weights into a network of the same shapes; half precision is widened to the network's own.
+
+    Raises:
+        ModelError: if names or shapes differ.
+    """
+    state = read_state_dict(path)
+    _check_fit(network, {name: tuple(tensor.shape) for name, tensor in state.items()}, path)
+    network.load_state_dict(state)
+
+
+def save_weights(path: Path, state: Mapping[str, torch.Tensor], header: Mapping | None = None) -> None:
+    """Write a safetensors file atomically, with our own header if there is one."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    metadata = {"format": "pt"} | ({HEADER: json.dumps(header, sort_keys=True)} if header else {})
+    with atomic_output(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
+        temporary.chmod(0o644)  # safetensors makes files that only their owner can read
+
+
+def read_header(path: Path) -> dict:
+    """Our own header of a safetensors file: architecture, preprocessing, label space, recipe, accuracy.
+
+    Raises:
+        ModelError: if the file is none of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads(file.metadata()[HEADER])
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not weights that withstand trained ({type(error).__name__})") from error
+
+
+def _weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    if path.suffix != ".safetensors":
+        return {name: tuple(tensor.shape) for name, tensor in read_state_dict(path).items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a safetensors file ({error})") from error
+
+
+def _check_fit(network: nn.Module, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    missing = sorted(expected.keys() - shapes.keys())
+    unknown = sorted(shapes.keys() - expected.keys())
+    differing = sorted(name for name in expected.keys() & shapes.keys() if expected[name] != shapes[name])
+    problems = [f"{len(missing)} missing, e.g. {missing[0]}"] if missing else []
+    problems += [f"{len(unknown)} unknown, e.g. {unknown[0]}"] if unknown else []
+    problems += [
+        f"{len(differing)} of another shape, e.g. {name} {shapes[name]} instead of {expected[name]}"
+        for name in differing[:1]
+    ]
+    if problems:
+        raise ModelError(f"{path}: the weights do not fit the architecture: {'; '.join(problems)}")
+
+
+def _preprocessing(defaults: Mapping, overrides: Mapping, kwargs: Mapping) -> Preprocessing:
+    values = {
+        "input_size": kwargs.get("img_size", defaults["input_size"][-1]),
+        "mean": tuple(defaults["mean"]),
+        "std": tuple(defaults["std"]),
+        "interpolation": defaults["interpolation"],
+        "crop_pct": defaults["crop_pct"],
+    }
+    return Preprocessing(**(values | dict(overrides)))
+
+
+def _imagenet(network: nn.Module) -> str:
+    outputs = getattr(network, "num_classes", None)
+    return "imagenet-1k" if outputs == 1000 else f"{outputs} classes"
+
+
+def _trace(network: nn.Module, architecture: Architecture) -> tuple[torch.Tensor, int]:
+    size = architecture.preprocessing.input_size
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter, torch.no_grad():
+            logits = network(torch.empty(1, 3, size, size, device="meta"))
+    except Exception as error:
+        raise ModelError(
+            f"{architecture.name} fails on one {size} px image: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(f"{architecture.name} returns {found} for one image, expected logits (1, classes)")
+    return logits, counter.get_total_flops()
+
+
+def _depth(network: nn.Module) -> int | None:
+    """Number of residual blocks, where the network says which they are."""
+    blocks = getattr(network, "blocks", None)
+    if isinstance(blocks, (nn.Sequential, nn.ModuleList)):
+        return len(blocks)
+    stages = [getattr(network, f"layer{number}", None) for number in range(1, 5)]
+    if all(isinstance(stage, nn.Sequential) for stage in stages):
+        return sum(len(stage) for stage in stages)
+    nested = getattr(network, "stages", None)
+    if nested is not None and all(hasattr(stage, "blocks") for stage in nested):
+        return sum(len(stage.blocks) for stage in nested)
+    return None
+
+
+def _grid(network: nn.Module) -> list[int] | None:
+    """Patches (vertical, horizontal) of the patch embedding, where there is one."""
+    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    return list(grid) if grid else None

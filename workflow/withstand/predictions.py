@@ -1,0 +1,101 @@
+"""The Parquet files of predictions: one row per sample, corruption and severity.
+
+    sample_id string, label int32, corruption string, severity int8, loss float32, entropy float32
+    top5_<mode> int32 list, top5_probability_<mode> float32 list, label_probability_<mode> float32,
+    squared_probability_<mode> float32 (sum of squared probabilities), correct_<mode> bool
+    logits float16 list, for label spaces up to 100 outputs
+
+``<mode>`` is ``all`` (every output of the model) and ``subset`` (outputs masked to the set's classes); the columns
+of ``subset`` are absent where the set has all classes. Classes are indices into the outputs, in both modes.
+loss (negative log-likelihood of the label) and entropy are in nats, over all outputs. The metadata of the file
+holds device, dtype, versions, weights digest, transform policy, and the reason where the model failed; such a file
+has no rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from withstand.errors import WithstandError
+from withstand.files import atomic_output
+
+METADATA = b"withstand"
+LABEL_MODES = ("all", "subset")
+MAX_STORED_LOGITS = 100
+
+
+class PredictionFileError(WithstandError):
+    """A file that does not hold predictions."""
+
+
+def schema(outputs: int, modes: tuple[str, ...], facts: Mapping) -> pa.Schema:
+    """The columns for a model with that many outputs, and the file's metadata."""
+    top = min(5, outputs)
+    fields = [
+        pa.field("sample_id", pa.string()),
+        pa.field("label", pa.int32()),
+        pa.field("corruption", pa.string()),
+        pa.field("severity", pa.int8()),
+        pa.field("loss", pa.float32()),
+        pa.field("entropy", pa.float32()),
+    ]
+    for mode in modes:
+        fields += [
+            pa.field(f"top5_{mode}", pa.list_(pa.int32(), top)),
+            pa.field(f"top5_probability_{mode}", pa.list_(pa.float32(), top)),
+            pa.field(f"label_probability_{mode}", pa.float32()),
+            pa.field(f"squared_probability_{mode}", pa.float32()),
+            pa.field(f"correct_{mode}", pa.bool_()),
+        ]
+    if outputs <= MAX_STORED_LOGITS:
+        fields.append(pa.field("logits", pa.list_(pa.float16(), outputs)))
+    return pa.schema(fields, metadata={METADATA: json.dumps(dict(facts), sort_keys=True)})
+
+
+class PredictionWriter:
+    """Appends columns of equal length, each call one row group."""
+
+    def __init__(self, writer: pq.ParquetWriter, layout: pa.Schema) -> None:
+        self._writer, self._schema = writer, layout
+
+    def write(self, columns: Mapping) -> None:
+        """Columns by name: sequences, or arrays (n) and (n, k) for the list columns."""
+        arrays = [_array(columns[field.name], field.type) for field in self._schema]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+
+
+@contextmanager
+def create(path: Path, layout: pa.Schema) -> Iterator[PredictionWriter]:
+    """Create a file of predictions; it appears under ``path`` when the block ends without an error."""
+    with atomic_output(path) as temporary, pq.ParquetWriter(temporary, layout, compression="zstd") as writer:
+        yield PredictionWriter(writer, layout)
+
+
+def write_failure(path: Path, facts: Mapping, reason: str) -> None:
+    """Record that a model failed on an image set: a file without rows, the reason in its metadata."""
+    with create(path, schema(1, ("all",), {**facts, "failure": reason})):
+        pass
+
+
+def read_facts(path: Path) -> dict:
+    """The metadata of a file of predictions.
+
+    Raises:
+        PredictionFileError: if it is none.
+    """
+    try:
+        return json.loads(pq.read_schema(path).metadata[METADATA])
+    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        raise PredictionFileError(f"{path}: not a file of predictions ({type(error).__name__})") from error
+
+
+def _array(values, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_fixed_size_list(kind):
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), type=kind.value_type), kind.list_size)
+    return pa.array(values, type=kind)

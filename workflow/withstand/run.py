@@ -1,0 +1,128 @@
+"""One run of a study: exclusion, recovery after any end, and the record of what ran.
+
+A run holds a file lock on its study, which the system releases however the run ends; Snakemake's own lock would stay
+behind after ``kill -9``. Steps end with the run that started them, so nothing writes after it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from withstand.errors import WithstandError
+from withstand.files import write_text
+from withstand.provenance import versions
+
+RUN_VARIABLE = "WITHSTAND_RUN"
+"""Environment variable that tells steps which process runs them: ``host:pid``."""
+
+_GRACE = 5.0
+
+
+class RunningError(WithstandError):
+    """Another run of the same study is under way."""
+
+
+class Run:
+    """A run of one study, from the lock to the record."""
+
+    def __init__(self, study: str, results: Path = Path("results")) -> None:
+        self.study, self.folder = study, results / study
+
+    def start(self) -> None:
+        """Take the lock, sweep up what a killed run left half written, and let steps know who runs them.
+
+        Raises:
+            RunningError: if another run holds the lock.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _take_lock(self.folder / ".lock", self.study)
+        for leftover in self.folder.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        os.environ[RUN_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}"
+        self._started = datetime.now(UTC)
+
+    def record(self, config: Mapping, status: str) -> None:
+        """Write ``run.json``: what ran, with what, on what, for how long, and how it ended."""
+        finished = datetime.now(UTC)
+        facts = {
+            "study": self.study,
+            "status": status,
+            "started": self._started.isoformat(timespec="seconds"),
+            "finished": finished.isoformat(timespec="seconds"),
+            "seconds": round((finished - self._started).total_seconds(), 1),
+            "seconds_by_rule": seconds_by_rule(self.folder / "benchmarks"),
+            "machine": {"host": platform.node(), "system": platform.platform(), "cpus": os.cpu_count()},
+            "python": platform.python_version(),
+            "versions": versions(),
+            "commit": _commit(),
+            "config": dict(config),
+        }
+        write_text(self.folder / "run.json", json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def seconds_by_rule(benchmarks: Path) -> dict[str, float]:
+    """Seconds spent in each rule, over the latest execution of each of its jobs."""
+    totals: dict[str, float] = {}
+    for path in sorted(benchmarks.glob("*/*.jsonl")):
+        seconds = sum(json.loads(line)["s"] for line in path.read_text(encoding="utf-8").splitlines())
+        totals[path.parent.name] = round(totals.get(path.parent.name, 0.0) + seconds, 2)
+    return totals
+
+
+def die_with_run() -> None:
+    """End this process soon after the run that started it, if that is on this machine."""
+    host, _, pid = os.environ.get(RUN_VARIABLE, "").rpartition(":")
+    if host != socket.gethostname() or not hasattr(os, "pidfd_open"):
+        return
+    try:
+        descriptor = os.pidfd_open(int(pid))
+    except ProcessLookupError:
+        sys.exit("the run that started this step has ended")
+    except OSError:
+        return
+    threading.Thread(target=_end_after, args=(descriptor,), name="die-with-run", daemon=True).start()
+
+
+def _end_after(descriptor: int) -> None:
+    """Wait for a process to end, then interrupt this one, so that it cleans up, or at last end it."""
+    select.select([descriptor], [], [])
+    print("the run has ended, and this step with it", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(_GRACE)
+    os._exit(1)
+
+
+def _take_lock(path: Path, study: str) -> object:
+    lock = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held until the process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        raise RunningError(f"study '{study}' is being run already ({holder}); wait for that run or stop it") from None
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}")
+    lock.flush()
+    return lock
+
+
+def _commit() -> str | None:
+    """The git commit of the working directory, marked ``-dirty`` where it has changes."""
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,48 @@
+"""Tables and images to figures: SVG, PNG, and the exact data drawn beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+
+from withstand.errors import WithstandError
+from withstand.figures.style import Style, figure_style, save
+from withstand.files import write_text
+from withstand.images import ImageFile
+
+
+def draw_accuracy(
+    kind: str, accuracy: Path, models: Path, dataset: str, style: Mapping, *, svg: Path, png: Path, data: Path
+) -> None:
+    """Draw a figure of one dataset's accuracies.
+
+    Args:
+        kind: a module of :mod:`withstand.figures` with ``select`` and ``draw``.
+
+    Raises:
+        WithstandError: if no model has results on the dataset.
+    """
+    rows = pd.read_parquet(accuracy)
+    rows = rows[rows["dataset"] == dataset]
+    if rows.empty:
+        raise WithstandError(f"{accuracy}: no model has results on {dataset}, so there is nothing to draw")
+    module = import_module(f"withstand.figures.{kind}")
+    drawn = module.select(rows, pd.read_parquet(models))
+    with figure_style():
+        save(module.draw(drawn, Style(**style)), svg, png, Style(**style).dpi)
+    write_text(data, drawn.to_csv(index=False))
+
+
+def draw_perturbations(images: Sequence[Path], style: Mapping, *, svg: Path, png: Path, data: Path) -> None:
+    """Draw the first sample of the given image sets under every perturbation."""
+    from withstand.figures import perturbations
+
+    with ExitStack() as stack:
+        drawn, pixels = perturbations.select([stack.enter_context(ImageFile(path)) for path in images])
+    with figure_style():
+        save(perturbations.draw(drawn, pixels, Style(**style)), svg, png, Style(**style).dpi)
+    write_text(data, drawn.to_csv(index=False))

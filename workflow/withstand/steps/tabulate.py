@@ -1,0 +1,110 @@
+"""Predictions to tables, in two levels: one table a model, then the tables of the study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from withstand.files import atomic_output
+from withstand.metrics.accuracy import accuracy_rows
+from withstand.predictions import METADATA, read_facts
+from withstand.steps.models import read_card
+
+ACCURACY = pa.schema(
+    [
+        ("model", pa.string()),
+        ("dataset", pa.string()),
+        ("family", pa.string()),
+        ("corruption", pa.string()),
+        ("severity", pa.int8()),
+        ("label_mode", pa.string()),
+        ("policy", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int64()),
+        ("images", pa.int64()),
+    ]
+)
+"""One value a row with its 95% interval. A row without severity, corruption or family is pooled over it."""
+
+MODELS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("architecture", pa.string()),
+        ("family", pa.string()),
+        ("parameters", pa.int64()),
+        ("flops", pa.int64()),
+        ("depth", pa.int64()),
+        ("input_size", pa.int64()),
+        ("outputs", pa.int64()),
+        ("label_space", pa.string()),
+        ("pretraining_dataset", pa.string()),
+        ("pretraining_images", pa.int64()),
+        ("weights_sha256", pa.string()),
+    ]
+)
+"""One model a row: the facts of its card and what the config says of it."""
+
+FAILURES = pa.schema(
+    [("model", pa.string()), ("dataset", pa.string()), ("family", pa.string()), ("reason", pa.string())]
+)
+"""One failed (model, image set) a row."""
+
+
+def summarise(predictions: Sequence[Path], output: Path) -> None:
+    """Write the accuracy of one model on all its image sets; image sets on which it failed go into the metadata."""
+    sets: dict[tuple[str, str, str], dict[str, Path]] = {}
+    failures = []
+    for path in predictions:
+        facts = read_facts(path)
+        if "failure" in facts:
+            failures.append({key: facts[key] for key in ("model", "dataset", "family")} | {"reason": facts["failure"]})
+        else:
+            sets.setdefault((facts["model"], facts["dataset"], facts["policy"]), {})[facts["family"]] = path
+    tables = [
+        accuracy_rows(files).assign(model=model, dataset=dataset, policy=policy)
+        for (model, dataset, policy), files in sets.items()
+    ]
+    rows = pd.concat(tables) if tables else pd.DataFrame(columns=ACCURACY.names)
+    _write(rows, ACCURACY.with_metadata({METADATA: json.dumps(failures)}), output)
+
+
+def tabulate_accuracy(summaries: Sequence[Path], accuracy: Path, failures: Path) -> None:
+    """Join the models' tables to those of the study."""
+    read = [pq.read_table(path) for path in summaries]
+    _write(pd.concat([table.to_pandas() for table in read]), ACCURACY, accuracy)
+    failed = [failure for table in read for failure in json.loads(table.schema.metadata[METADATA])]
+    _write(pd.DataFrame(failed, columns=FAILURES.names), FAILURES, failures)
+
+
+def tabulate_models(cards: Sequence[Path], descriptions: Mapping[str, Mapping], output: Path) -> None:
+    """Write the table of models from their cards and what the config says of them (family, pre-training)."""
+    _write(pd.DataFrame([_model_row(read_card(path), descriptions) for path in cards]), MODELS, output)
+
+
+def _model_row(card: Mapping, descriptions: Mapping[str, Mapping]) -> dict:
+    about = descriptions.get(card["model"], {})
+    pretraining = about.get("pretraining") or {}
+    return {
+        "model": card["model"],
+        "architecture": card.get("architecture", {}).get("name"),
+        "family": about.get("family") or "other",
+        "input_size": card.get("preprocessing", {}).get("input_size"),
+        "pretraining_dataset": pretraining.get("dataset"),
+        "pretraining_images": pretraining.get("images"),
+        "weights_sha256": (card.get("weights") or {}).get("sha256"),
+        **{key: card.get(key) for key in ("parameters", "flops", "depth", "outputs", "label_space")},
+    }
+
+
+def _write(rows: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
+    table = pa.Table.from_pandas(rows.reindex(columns=schema.names), schema=schema, preserve_index=False)
+    with atomic_output(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(schema.metadata), temporary, compression="zstd")

@@ -1,0 +1,36 @@
+"""The names that timm knows, read from its sources: importing timm would cost seconds."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+_ENTRYPOINT = re.compile(r"^@register_model\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+_TAG = re.compile(r"""^\s+['"](\w+)\.(\w+)['"]\s*:""", re.MULTILINE)
+
+
+@lru_cache
+def architectures() -> frozenset[str]:
+    """Every name that ``timm.create_model`` accepts, without tags."""
+    return frozenset(name for text in _sources() for name in _ENTRYPOINT.findall(text))
+
+
+@lru_cache
+def tags() -> dict[str, tuple[str, ...]]:
+    """The pretrained tags of each architecture, timm's default first."""
+    found: dict[str, list[str]] = {}
+    for text in _sources():
+        for name, tag in _TAG.findall(text):
+            found.setdefault(name, []).append(tag)
+    return {name: tuple(names) for name, names in found.items()}
+
+
+@lru_cache
+def _sources() -> tuple[str, ...]:
+    package = find_spec("timm")
+    if package is None or package.origin is None:
+        return ()
+    folder = Path(package.origin).parent / "models"
+    return tuple(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
