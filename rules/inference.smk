@@ -22,5 +22,5 @@ rule predict:
     message:
         "Running {wildcards.model} on {wildcards.dataset}, {wildcards.family}"
     shell:
-        "withstand predict {input.images:q} --card {input.card:q} --weights {input.weights:q}"
+        "withstand predict {input.images:q} --card {input.card:q} --weights={input.weights:q}"
         " --dataset {wildcards.dataset:q} --family {wildcards.family:q} --output {output:q} > {log:q} 2>&1"

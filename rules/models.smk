@@ -40,5 +40,5 @@ rule describe_model:
     message:
         "Describing the model {wildcards.model}"
     shell:
-        "withstand describe-model --model {wildcards.model:q} --spec {params.spec:q} --weights {input.weights:q}"
+        "withstand describe-model --model {wildcards.model:q} --spec {params.spec:q} --weights={input.weights:q}"
         " --output {output:q} > {log:q} 2>&1"

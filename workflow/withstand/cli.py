@@ -39,11 +39,21 @@ class Range(click.ParamType):
         return int(start), int(stop)
 
 
+class OptionalFile(click.Path):
+    """An existing file, or nothing for an empty text."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value, param, ctx):
+        return super().convert(value, param, ctx) if value else None
+
+
 JSON, RANGE = Json(), Range()
 
 output_option = click.option("--output", "-o", required=True, type=OUTPUT, help="File to write.")
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:<number>.")
-weights_option = click.option("--weights", type=INPUT, help="Weights file.")
+weights_option = click.option("--weights", type=OptionalFile(), help="Weights file; none where it is empty.")
 codec_option = click.option("--codec", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True)
 code_option = click.option("--code", default=None, help="Digest of the code, kept in the file.")
 

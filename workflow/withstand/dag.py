@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from withstand.config import CLEAN, Study, canonical
+from withstand.config import CLEAN, ConfigError, Study, canonical
 from withstand.corruptions.constants import CORRUPTIONS
-from withstand.provenance import code_digest
+from withstand.provenance import code_digest, is_at_hand
 
 ACCURACY_FIGURES = ("accuracy_by_severity", "clean_against_corrupted")
 PERTURBATIONS_FIGURE = "perturbations"
@@ -29,7 +29,13 @@ class Dag:
     """Targets, inputs and params of one study's jobs. Input functions take Snakemake's wildcards."""
 
     def __init__(self, study: Study) -> None:
+        """Raises ``ConfigError`` where a model's function is in the working directory but cannot be read."""
         self.study = study
+        for name in study.models:
+            try:
+                code_digest(*self._model_code(name))
+            except (LookupError, SyntaxError) as error:
+                raise ConfigError(f"config: models.{name}.function: {error}") from None
         self._results = f"results/{study.study}"
 
     # Targets
@@ -145,7 +151,7 @@ class Dag:
         models = self.study.models.items()
         return canonical(
             {
-                "models": list(self.study.models),
+                "models": sorted(self.study.models),
                 "labels": {name: model.label for name, model in models if model.label},
                 "colors": {name: model.color for name, model in models if model.color},
                 "datasets": {name: dataset.label for name, dataset in self.study.datasets.items() if dataset.label},
@@ -186,8 +192,9 @@ class Dag:
         return [f"{folder}/{shard}.h5" for shard in self.study.shards(dataset)]
 
     def _model_code(self, model: str) -> list[str]:
+        """A model's own function, where its code lies in the working directory; installed packages have versions."""
         function = self.study.models[model].function
-        return [function] if function else []
+        return [function] if function and is_at_hand(function.partition(":")[0]) else []
 
     def _recipe(self, weights: str):
         return self.study.recipes[self._recipes_by_weights()[weights]]

@@ -54,6 +54,11 @@ def code_digest(*functions: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def is_at_hand(module: str) -> bool:
+    """Whether a module's source is of this package or lies in the working directory."""
+    return _source_file(module) is not None
+
+
 @dataclass
 class _Module:
     """A module's top level by name: statements that define it, and what its imports stand for."""

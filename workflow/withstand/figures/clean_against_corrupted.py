@@ -53,6 +53,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
             color=colors[row["model"]],
             fontsize=8.5,
             fontweight="bold",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     axis.set(xlim=(low, 1.005), ylim=(low, 1.005), aspect="equal")
     axis.set_xlabel("accuracy on clean images")

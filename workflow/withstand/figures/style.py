@@ -48,7 +48,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Style:
-    """What the config says of figures: models in order, their labels and colours, labels of datasets, resolution."""
+    """What the config says of figures: all models, their labels and colours, labels of datasets, resolution."""
 
     models: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)

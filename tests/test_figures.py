@@ -1,0 +1,116 @@
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from withstand.errors import WithstandError
+from withstand.figures.style import PALETTE, Style, spread
+from withstand.steps.draw import draw_accuracy, draw_perturbations
+from withstand.steps.perturb import corrupt_images
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Accuracies of three models under two corruptions, at two severities, and the table of models."""
+    rows = []
+    for number, model in enumerate(("a", "b", "c")):
+
+        def row(family, corruption, severity, value, model=model):
+            return {
+                "model": model,
+                "dataset": "test",
+                "family": family,
+                "corruption": corruption,
+                "severity": severity,
+                "label_mode": "all",
+                "policy": "stored",
+                "metric": "accuracy",
+                "value": value,
+                "low": value - 0.02,
+                "high": value + 0.02,
+                "n": 100,
+                "images": 100,
+            }
+
+        rows.append(row("clean", "clean", 0, 0.95 - 0.01 * number))
+        for severity in (1, 2):
+            rows += [row("noise", name, severity, 0.9 - 0.2 * severity - 0.05 * number) for name in ("fog", "snow")]
+            rows.append(row(None, None, severity, 0.9 - 0.2 * severity - 0.05 * number))
+        rows.append(row(None, None, None, 0.6 - 0.05 * number))
+    pd.DataFrame(rows).to_parquet(tmp_path / "accuracy.parquet")
+    models = pd.DataFrame({"model": ["a", "b", "c"], "family": ["ViT", "ViT", "ResNet"], "parameters": [1, 2, 3]})
+    models.to_parquet(tmp_path / "models.parquet")
+    return tmp_path / "accuracy.parquet", tmp_path / "models.parquet"
+
+
+def paths(folder, name="figure"):
+    return {key: folder / f"{name}.{suffix}" for key, suffix in (("svg", "svg"), ("png", "png"), ("data", "csv"))}
+
+
+@pytest.mark.parametrize("kind", ["accuracy_by_severity", "clean_against_corrupted"])
+def test_a_figure_shows_all_models_and_keeps_its_data(kind, tables, tmp_path):
+    style = {"labels": {"a": "Model A"}, "colors": {"b": "#123456"}, "dpi": 80}
+    draw_accuracy(kind, *tables, "test", style, **paths(tmp_path))
+    text = (tmp_path / "figure.svg").read_text()
+    ElementTree.fromstring(text)
+    assert "Model A" in text
+    assert "#123456" in text
+    data = pd.read_csv(tmp_path / "figure.csv")
+    assert set(data["model"]) == {"a", "b", "c"}
+    assert Image.open(tmp_path / "figure.png").size[0] > 200
+    if kind == "accuracy_by_severity":
+        assert len(data) == 3 * 3 * 3  # models, panels, severities with the clean images
+        assert {"fog", "snow", "mean over corruptions"} == set(data["corruption"])
+        assert data[["low", "high", "n"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize("kind", ["accuracy_by_severity", "clean_against_corrupted"])
+def test_the_same_data_makes_the_same_files(kind, tables, tmp_path):
+    for name in ("one", "two"):
+        draw_accuracy(kind, *tables, "test", {}, **paths(tmp_path, name))
+    for suffix in ("svg", "png", "csv"):
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
+
+
+def test_without_results_there_is_nothing_to_draw(tables, tmp_path):
+    with pytest.raises(WithstandError, match="no model has results on other"):
+        draw_accuracy("accuracy_by_severity", *tables, "other", {}, **paths(tmp_path))
+
+
+def test_perturbations_are_listed(tmp_path, clean_file):
+    family = [
+        {"name": "contrast", "category": "digital", "arguments": [[1, [0.4]], [5, [0.05]]]},
+        {"name": "gaussian_noise", "category": "noise", "arguments": [[5, [0.18]]]},
+    ]
+    corrupt_images(clean_file, family, seed=0, codec="raw", output=tmp_path / "family.h5")
+    draw_perturbations([clean_file, tmp_path / "family.h5"], {}, **paths(tmp_path))
+    data = pd.read_csv(tmp_path / "figure.csv")
+    assert data["corruption"].tolist() == ["clean", "contrast", "contrast", "gaussian_noise"]
+    assert data["severity"].tolist() == [0, 1, 5, 5]
+    assert set(data["class"]) == {"striped disk"}
+
+
+def test_colours_are_the_same_in_all_figures():
+    style = Style(models=["a", "b", "c"], colors={"b": PALETTE[0]})
+    assert style.model_colors(["a", "b", "c"]) == {"a": PALETTE[1], "b": PALETTE[0], "c": PALETTE[2]}
+    assert style.model_colors(["c"]) == {"c": PALETTE[2]}
+
+
+@pytest.mark.parametrize(
+    ("positions", "expected"),
+    [
+        ([0.1, 0.5, 0.9], [0.1, 0.5, 0.9]),
+        ([0.5, 0.5], [0.45, 0.55]),
+        ([0.9, 0.1, 0.12], [0.9, 0.06, 0.16]),
+    ],
+)
+def test_labels_are_moved_apart_as_little_as_possible(positions, expected):
+    assert spread(positions, 0.1) == pytest.approx(expected)
+
+
+def test_moved_labels_keep_their_order_and_gap():
+    positions = np.random.default_rng(0).uniform(size=30)
+    moved = spread(positions, 0.05)
+    assert (np.diff(moved[np.argsort(positions)]) >= 0.05 - 1e-9).all()

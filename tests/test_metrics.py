@@ -1,0 +1,139 @@
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+from withstand import predictions
+from withstand.metrics.accuracy import accuracy_rows
+from withstand.metrics.intervals import clustered_wilson, wilson
+from withstand.steps.tabulate import summarise, tabulate_accuracy
+
+FACTS = {"model": "m", "dataset": "d", "policy": "stored"}
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (7, 10), (500, 1000), (1000, 1000)])
+def test_wilson_against_scipy(successes, trials):
+    expected = stats.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    # statsmodels and scipy round differently in the last digits
+    assert wilson(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_clustered_interval_of_independent_trials_is_wilsons():
+    successes = np.random.default_rng(0).binomial(25, 0.7, size=4000)
+    low, high = wilson(successes.sum(), 25 * 4000)
+    # the estimated design effect is 1 up to 2 / sqrt(4000)
+    assert clustered_wilson(successes, 25) == pytest.approx((low, high), abs=2e-4)
+
+
+def test_clustered_interval_of_identical_trials_is_that_of_the_images():
+    right = (np.arange(400) < 280).astype(float)
+    # the variance estimate divides by n - 1: an effective sample of 399
+    assert clustered_wilson(right * 25, 25) == pytest.approx(wilson(0.7 * 399, 399), abs=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_without_any_variation_the_images_are_the_sample(share):
+    assert clustered_wilson(np.full(50, share * 5), 5) == pytest.approx(wilson(share * 50, 50))
+
+
+def test_clustered_interval_covers_the_truth():
+    """Images differ in difficulty (beta distributed): 95% of the intervals must hold the mean, Wilson's far fewer."""
+    generator = np.random.default_rng(1)
+    covered = naive = 0
+    for _ in range(400):
+        successes = generator.binomial(25, generator.beta(2, 1, size=200))
+        low, high = clustered_wilson(successes, 25)
+        covered += low <= 2 / 3 <= high
+        low, high = wilson(successes.sum(), 25 * 200)
+        naive += low <= 2 / 3 <= high
+    # binomial(400, 0.95) lies in 366..392 with 99.9%
+    assert 366 <= covered <= 395
+    assert naive < 300
+
+
+def write(path, family, conditions, shards=1):
+    """A file of predictions of a model with two outputs: {(corruption, severity): [correct, ...]}."""
+    facts = {**FACTS, "family": family}
+    with predictions.create(path, predictions.schema(2, ("all", "subset"), facts)) as writer:
+        for part in range(shards):
+            for (corruption, severity), correct in conditions.items():
+                some = np.array(correct)[part * len(correct) // shards : (part + 1) * len(correct) // shards]
+                count = len(some)
+                pairs = np.zeros((count, 2))
+                columns = {"sample_id": [str(n) for n in range(count)], "corruption": [corruption] * count}
+                columns |= {"severity": [severity] * count, "label": [0] * count, "logits": pairs.astype(np.float16)}
+                columns |= {"loss": np.zeros(count), "entropy": np.zeros(count)}
+                for mode, right in (("all", some), ("subset", np.ones(count, dtype=bool))):
+                    columns |= {f"top5_{mode}": pairs.astype(np.int32), f"top5_probability_{mode}": pairs}
+                    columns |= {f"label_probability_{mode}": pairs[:, 0], f"squared_probability_{mode}": pairs[:, 0]}
+                    columns[f"correct_{mode}"] = right
+                writer.write(columns)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    yes, no = True, False
+    return {
+        "clean": write(tmp_path / "clean", "clean", {("clean", 0): [yes, yes, yes, no]}),
+        "noise": write(
+            tmp_path / "noise", "noise", {("a", 1): [yes, yes, no, no], ("a", 2): [yes, no, no, no]}, shards=2
+        ),
+        "blur": write(tmp_path / "blur", "blur", {("b", 1): [yes, yes, yes, no], ("b", 2): [no, no, no, no]}),
+    }
+
+
+def test_accuracy_is_counted_and_pooled(files):
+    rows = accuracy_rows(files)
+    everything = rows[rows["label_mode"] == "all"].astype({"severity": object})
+    found = {
+        tuple(None if pd.isna(key) else key for key in (row.family, row.corruption, row.severity)): (row.value, row.n)
+        for row in everything.itertuples()
+    }
+    assert found == {
+        ("clean", "clean", 0): (3 / 4, 4),
+        ("noise", "a", 1): (2 / 4, 4),
+        ("noise", "a", 2): (1 / 4, 4),
+        ("blur", "b", 1): (3 / 4, 4),
+        ("blur", "b", 2): (0.0, 4),
+        ("noise", "a", None): (3 / 8, 8),
+        ("blur", "b", None): (3 / 8, 8),
+        ("noise", None, 1): (2 / 4, 4),
+        ("noise", None, 2): (1 / 4, 4),
+        ("blur", None, 1): (3 / 4, 4),
+        ("blur", None, 2): (0.0, 4),
+        ("noise", None, None): (3 / 8, 8),
+        ("blur", None, None): (3 / 8, 8),
+        (None, None, 1): (5 / 8, 8),
+        (None, None, 2): (1 / 8, 8),
+        (None, None, None): (6 / 16, 16),
+    }
+    assert (everything["images"] == 4).all()
+    assert (rows[rows["label_mode"] == "subset"]["value"] == 1).all()
+
+
+def test_tables_join_models_and_list_failures(tmp_path, files):
+    summarise(list(files.values()), tmp_path / "m.parquet")
+    predictions.write_failure(tmp_path / "failed", {**FACTS, "model": "x", "family": "clean"}, "it broke")
+    summarise([tmp_path / "failed"], tmp_path / "x.parquet")
+    tabulate_accuracy([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet", tmp_path / "f.parquet")
+    accuracy, failures = (pd.read_parquet(tmp_path / name) for name in ("a.parquet", "f.parquet"))
+    assert set(accuracy["model"]) == {"m"}
+    assert failures.to_dict("records") == [{"model": "x", "dataset": "d", "family": "clean", "reason": "it broke"}]
+    assert pq.read_schema(tmp_path / "a.parquet").field("severity").type == "int8"
+
+
+def test_all_models_failed_gives_empty_tables(tmp_path):
+    predictions.write_failure(tmp_path / "failed", {**FACTS, "family": "clean"}, "it broke")
+    summarise([tmp_path / "failed"], tmp_path / "x.parquet")
+    tabulate_accuracy([tmp_path / "x.parquet"], tmp_path / "a.parquet", tmp_path / "f.parquet")
+    assert pd.read_parquet(tmp_path / "a.parquet").empty
+
+
+def test_a_foreign_parquet_file_is_named(tmp_path):
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "foreign.parquet")
+    (tmp_path / "text.parquet").write_text("text")
+    for name in ("foreign", "text"):
+        with pytest.raises(predictions.PredictionFileError, match=rf"{name}\.parquet: not a file of predictions"):
+            summarise([tmp_path / f"{name}.parquet"], tmp_path / "out.parquet")

@@ -1,0 +1,196 @@
+"""What runs again after which change: exact counts of jobs, by dry-runs after a real run."""
+
+import copy
+import os
+
+import pytest
+import yaml
+from workflow_project import STUDY, WHOLE, Project
+
+TABLES = {"tabulate_accuracy": 1, "draw_accuracy": 2, "all": 1}
+"""What follows from any new accuracy."""
+
+MODEL = {"describe_model": 1, "predict": 3, "summarise_model": 1, "tabulate_models": 1, **TABLES}
+"""What follows from a new model whose weights are there."""
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    project = Project.fresh(tmp_path_factory.mktemp("finished") / "project")
+    project.complete()
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Project:
+    return finished.clone(tmp_path / "project")
+
+
+def configured(project: Project, **changes) -> dict[str, int]:
+    """Jobs planned after keys of the study were replaced."""
+    project.configure(copy.deepcopy(STUDY) | changes)
+    return project.planned()
+
+
+def models(**changes) -> dict:
+    merged = copy.deepcopy(STUDY["models"]) | changes
+    return {name: entry for name, entry in merged.items() if entry is not None}
+
+
+def test_the_first_run_plans_everything(tmp_path):
+    assert Project.fresh(tmp_path / "project").planned() == WHOLE
+
+
+def test_nothing_changed(project):
+    assert project.planned() == {}
+
+
+def test_add_a_model(project):
+    assert configured(project, models=models(third={"zoo": "vit_p8"})) == MODEL
+
+
+def test_remove_a_model(project):
+    assert configured(project, models=models(vit=None)) == {"tabulate_models": 1, **TABLES}
+
+
+def test_rename_a_model(project):
+    assert configured(project, models=models(vit=None, vit_small=STUDY["models"]["vit"])) == MODEL
+
+
+def test_change_a_models_entry(project):
+    assert configured(project, models=models(vit={"zoo": "resnet_gn"})) == MODEL
+
+
+def test_add_a_dataset(project):
+    pool = {"source": {"kind": "shapetex", "split": "pool"}, "samples": 40}
+    planned = configured(project, datasets=STUDY["datasets"] | {"pool": pool})
+    assert planned == {"prepare_images": 1, "predict": 2, "summarise_model": 2, **TABLES}
+
+
+def test_add_a_family(project):
+    datasets = copy.deepcopy(STUDY["datasets"])
+    datasets["test"]["families"].append("bright")
+    families = STUDY["families"] | {"bright": {"corruptions": ["brightness"]}}
+    planned = configured(project, datasets=datasets, families=families)
+    assert planned == {"corrupt_images": 1, "predict": 2, "summarise_model": 2, "draw_perturbations": 1, **TABLES}
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"label": "Another label"}, {"draw_accuracy": 2, "all": 1}),
+        ({"label": "ViT", "color": "#123456"}, {"draw_accuracy": 2, "all": 1}),
+        ({"label": "ViT", "family": "ViT"}, {"tabulate_models": 1, "draw_accuracy": 2, "all": 1}),
+    ],
+)
+def test_change_what_only_tables_and_figures_show(project, entry, expected):
+    assert configured(project, models=models(vit={"zoo": "vit_p8", **entry})) == expected
+
+
+def test_change_a_figures_setting(project):
+    planned = configured(project, figures={"dpi": 200})
+    assert planned == {"draw_accuracy": 2, "draw_perturbations": 1, "all": 1}
+
+
+def test_touch_files(project):
+    touched = [
+        *project.folder.glob("results/weights/*.safetensors"),  # one of them over 2 MB
+        *project.folder.glob("results/small/**/*.*"),
+        *project.folder.glob("workflow/**/*.py"),
+        *project.folder.glob("rules/*.smk"),
+        project.folder / "config.yaml",
+        project.folder / "Snakefile",
+    ]
+    assert max(path.stat().st_size for path in touched) > 2_000_000
+    inputs = [path for path in touched if "figures" not in path.parts and "tables" not in path.parts]
+    for path in inputs:
+        os.utime(path)
+    assert project.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("corruptions/digital.py", '"""Shrink the differences', '"""Make smaller the differences'),
+        ("inference.py", "        parts, start = [], 0\n", "        # a comment\n        parts, start = [], 0\n"),
+        ("metrics/accuracy.py", "    rows = []\n", "    rows = (\n        []\n    )\n"),
+        ("steps/draw.py", "rows = pd.read_parquet(accuracy)\n", "rows = pd.read_parquet(accuracy)  # all\n"),
+        ("../../rules/inference.smk", "rule predict:\n", "# a comment\nrule predict:\n"),
+    ],
+)
+def test_comments_docstrings_and_layout(project, name, old, new):
+    project.edit(f"workflow/withstand/{name}", old, new)
+    assert project.planned() == {}
+
+
+def test_reorder_keys(project):
+    def reordered(value):
+        if isinstance(value, dict):
+            return {key: reordered(value[key]) for key in reversed(value)}
+        return value
+
+    text = yaml.safe_dump(reordered(STUDY), sort_keys=False)
+    assert text.index("images") < text.index("study:")
+    (project.folder / "config.yaml").write_text(text)
+    assert project.planned() == {}
+
+
+def test_add_a_corruption_beside_another(project):
+    digital = project.folder / "workflow/withstand/corruptions/digital.py"
+    digital.write_text(digital.read_text() + "\n\ndef invert(images, noise, share):\n    return 255 - images\n")
+    project.edit(
+        "workflow/withstand/corruptions/constants.py",
+        "CORRUPTIONS: dict[str, Corruption] = {\n",
+        'CORRUPTIONS: dict[str, Corruption] = {\n    "invert": Corruption("digital", {64: _single(1, 2, 3, 4, 5)}),\n',
+    )
+    assert project.planned() == {}
+
+
+def test_change_a_corruption(project):
+    project.edit("workflow/withstand/corruptions/digital.py", "mean(dim=(2, 3)", "mean(dim=(1, 2, 3)")
+    expected = {"corrupt_images": 1, "predict": 2, "summarise_model": 2, "draw_perturbations": 1, **TABLES}
+    assert project.planned() == expected
+
+
+def test_change_a_corruptions_constants(project):
+    project.edit("workflow/withstand/corruptions/constants.py", "(65, 58, 50, 40, 25)", "(65, 58, 50, 40, 20)")
+    assert project.planned()["corrupt_images"] == 1
+
+
+def test_change_a_metric(project):
+    project.edit("workflow/withstand/metrics/intervals.py", 'method="wilson"', 'method="beta"')
+    assert project.planned() == {"summarise_model": 2, **TABLES}
+
+
+def test_change_inference(project):
+    project.edit("workflow/withstand/inference.py", ".float() / 255", ".float() / 256")
+    assert project.planned() == {"predict": 6, "summarise_model": 2, **TABLES}
+
+
+def test_change_a_figure(project):
+    project.edit("workflow/withstand/figures/accuracy_by_severity.py", "COLUMNS = 3", "COLUMNS = 4")
+    assert project.planned() == {"draw_accuracy": 1, "all": 1}
+
+
+def test_another_study_replaces_the_demo(project):
+    other = copy.deepcopy(STUDY) | {"study": "other", "models": {"only": {"zoo": "vit_p8"}}}
+    other["datasets"] = {"validation": STUDY["datasets"]["validation"]}
+    project.configure(other, "other.yaml")
+    planned = project.planned("--configfile", "other.yaml")
+    assert planned == {
+        "describe_model": 1,
+        "prepare_images": 1,
+        "predict": 1,
+        "summarise_model": 1,
+        "tabulate_accuracy": 1,
+        "tabulate_models": 1,
+        "all": 1,
+    }
+    assert project.planned() == {}
+
+
+def test_limit_makes_a_pilot(project):
+    planned = configured(project, limit=20)
+    assert planned["predict"] == 6
+    assert planned["prepare_images"] == 2
+    assert "describe_model" not in planned

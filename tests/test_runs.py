@@ -1,0 +1,224 @@
+"""Real runs: their lock, their recovery after any end, and models that break."""
+
+import copy
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import psutil
+import pytest
+from workflow_project import STUDY, WHOLE, Project
+
+CORES = ("--cores", "2")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Project:
+    project = Project.fresh(tmp_path_factory.mktemp("undisturbed") / "project")
+    project.complete()
+    return project
+
+
+def tables(project: Project) -> dict[str, pd.DataFrame]:
+    return {path.name: pd.read_parquet(path) for path in project.folder.glob("results/small/tables/*.parquet")}
+
+
+def leftovers(project: Project) -> list:
+    return list(project.folder.rglob(".*.tmp"))
+
+
+def steps_of(process: subprocess.Popen, name: str) -> list[psutil.Process]:
+    """Running steps of one name among the descendants of a run."""
+    try:
+        descendants = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return [child for child in descendants if is_step(child, name)]
+
+
+def is_step(process: psutil.Process, name: str) -> bool:
+    try:
+        program, *arguments = process.cmdline()[1:]
+    except (psutil.Error, ValueError):
+        return False
+    return program.endswith("/withstand") and arguments[:1] == [name]
+
+
+def wait_for(condition, seconds: float = 60.0):
+    """Wait until a condition holds; return its value."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def test_a_run_leaves_what_the_readme_says(undisturbed):
+    results = undisturbed.folder / "results"
+    expected = [
+        "weights/zoo-vit_p8.safetensors",
+        "small/models/vit.json",
+        "small/images/test/clean/0000.h5",
+        "small/images/test/digital/0000.h5",
+        "small/predictions/vit/test/digital.parquet",
+        "small/tables/accuracy.parquet",
+        "small/tables/models.parquet",
+        "small/tables/failures.parquet",
+        "small/figures/accuracy_by_severity-test.svg",
+        "small/figures/accuracy_by_severity-test.csv",
+        "small/figures/perturbations-test.png",
+        "small/run.json",
+        "small/logs/predict/vit.test.digital.log",
+        "small/benchmarks/predict/vit.test.digital.jsonl",
+    ]
+    assert [name for name in expected if not (results / name).is_file()] == []
+    record = json.loads((results / "small/run.json").read_text())
+    assert (record["study"], record["status"]) == ("small", "complete")
+    assert record["seconds_by_rule"]["predict"] > 0
+    assert record["versions"]["torch"]
+
+
+def test_trained_models_recognise_clean_images(undisturbed):
+    accuracy = tables(undisturbed)["accuracy.parquet"]
+    clean = accuracy[accuracy["family"] == "clean"]
+    assert len(clean) == 4
+    assert (clean["value"] > 0.9).all()
+    assert ((clean["low"] <= clean["value"]) & (clean["value"] <= clean["high"])).all()
+    assert (clean["n"] == 40).all()
+
+
+def test_the_second_run_does_nothing_and_says_so(undisturbed):
+    assert "Nothing to be done" in undisturbed.complete()
+
+
+def test_runs_are_reproducible_and_recover_from_kills(undisturbed, tmp_path):
+    """kill -9 of Snakemake, of a job, and of Snakemake again: the next run ends as if nothing had been."""
+    project = Project.fresh(tmp_path / "project")
+
+    def interrupt(step: str, kill) -> None:
+        process = project.start(*CORES)
+        steps = wait_for(lambda: steps_of(process, step))
+        kill(process, steps)
+        process.wait(timeout=120)
+        # steps end with the run that started them
+        assert psutil.wait_procs(steps, timeout=20)[1] == []
+
+    interrupt("describe-model", lambda process, steps: process.kill())
+    interrupt("predict", lambda process, steps: steps[0].kill())
+    interrupt("predict", lambda process, steps: process.kill())
+    project.complete()
+    assert leftovers(project) == []
+    assert project.planned() == {}
+    for name, table in tables(undisturbed).items():
+        pd.testing.assert_frame_equal(tables(project)[name], table)
+    picture = "results/small/figures/accuracy_by_severity-test.svg"
+    assert (project.folder / picture).read_bytes() == (undisturbed.folder / picture).read_bytes()
+
+
+def test_ctrl_c_leaves_nothing_half_written(undisturbed, tmp_path):
+    project = undisturbed.clone(tmp_path / "project")
+    datasets = copy.deepcopy(STUDY["datasets"])
+    datasets["test"]["samples"] = 2000
+    project.configure(copy.deepcopy(STUDY) | {"datasets": datasets})
+    corrupted = project.folder / "results/small/images/test/digital"
+    process = project.start(*CORES, "results/small/images/test/digital/0000.h5")
+    wait_for(lambda: list(corrupted.glob(".*.tmp")))
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) != 0
+    assert list(corrupted.glob("*")) == []
+    project.configure(STUDY)
+    project.complete()
+    assert project.planned() == {}
+
+
+def test_a_second_run_at_the_same_time_is_refused(undisturbed, tmp_path):
+    project = undisturbed.clone(tmp_path / "project")
+    project.configure(copy.deepcopy(STUDY) | {"figures": {"dpi": 80}})
+    with (project.folder / "results/small/.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, output = project.run(*CORES)
+        assert code != 0
+        assert "study 'small' is being run already (process" in output
+        assert "wait for that run or stop it" in output
+        assert project.planned(), "looking is allowed"
+    assert not any("dpi" in line for line in leftovers(project))
+    project.complete()
+
+
+def test_a_lock_file_of_a_dead_run_is_no_lock(undisturbed, tmp_path):
+    project = undisturbed.clone(tmp_path / "project")
+    assert (project.folder / "results/small/.lock").read_text().startswith("process ")
+    assert "Nothing to be done" in project.complete()
+
+
+def test_a_broken_model_leaves_the_others_whole(undisturbed, tmp_path, request):
+    project = undisturbed.clone(tmp_path / "project")
+    shutil.copy2(request.path.parent / "helper_models.py", project.folder)
+    own = {"preprocessing": {"input_size": 64, "mean": [0, 0, 0], "std": [1, 1, 1]}, "label_space": "shapetex"}
+    models = STUDY["models"] | {
+        "breaks_late": {"function": "helper_models:broken", **own},
+        "breaks_early": {"function": "helper_models:no_module", **own},
+    }
+    project.configure(copy.deepcopy(STUDY) | {"models": models})
+    project.complete()
+    found, before = tables(project), tables(undisturbed)
+    others = found["accuracy.parquet"][found["accuracy.parquet"]["model"].isin(STUDY["models"])]
+    pd.testing.assert_frame_equal(
+        others.reset_index(drop=True).sort_values(list(others.columns[:5]), ignore_index=True),
+        before["accuracy.parquet"].sort_values(list(others.columns[:5]), ignore_index=True),
+    )
+    failures = found["failures.parquet"]
+    assert failures.groupby("model").size().to_dict() == {"breaks_early": 3, "breaks_late": 3}
+    reasons = failures.groupby("model")["reason"].first()
+    assert "this model is broken" in reasons["breaks_late"]
+    assert "returned a str, not a torch module" in reasons["breaks_early"]
+    assert set(found["models.parquet"]["model"]) == set(models)
+
+    # mended code runs that model again, and no other
+    helper = project.folder / "helper_models.py"
+    helper.write_text(helper.read_text().replace('raise ValueError("this model is broken")', "pass"))
+    planned = project.planned()
+    assert (planned["describe_model"], planned["predict"], planned["summarise_model"]) == (1, 3, 1)
+
+
+def test_a_wrong_config_stops_before_any_job(tmp_path):
+    project = Project.fresh(tmp_path / "project")
+    project.edit("config.yaml", "zoo: vit_p8", "zoo: vit_p9")
+    project.edit("config.yaml", "samples: 40", "sample: 40")
+    code, output = project.run(*CORES)
+    assert code != 0
+    assert "config: models.vit: zoo: no model 'vit_p9' comes with withstand; did you mean 'vit_p8'?" in output
+    assert "config: datasets.test.sample: unknown key; did you mean 'samples'?" in output
+    assert "Traceback" not in output
+    assert not (project.folder / "results").exists()
+
+
+def test_config_values_can_be_given_on_the_command_line(tmp_path):
+    project = Project.fresh(tmp_path / "project")
+    assert project.planned("--config", "limit=20") == WHOLE
+    code, output = project.run("--dry-run", "--config", "limit=50")
+    assert code != 0
+    assert "limit: 50 samples asked for, datasets.test.samples is 40" in output
+
+
+def test_a_step_ends_with_its_run():
+    run = subprocess.Popen(["sleep", "60"])
+    code = (
+        "import time; from withstand.run import die_with_run; die_with_run(); print('up', flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "WITHSTAND_RUN": f"{os.uname().nodename}:{run.pid}"}
+    step = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert step.stdout.readline() == b"up\n"
+    run.kill()
+    run.wait()
+    assert step.wait(timeout=10) != 0

@@ -1,0 +1,107 @@
+"""A copy of the project with a small study, run by Snakemake as a user would."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from conftest import PROJECT
+
+STUDY = {
+    "study": "small",
+    "models": {"resnet": {"zoo": "resnet_gn", "family": "ResNet"}, "vit": {"zoo": "vit_p8", "label": "ViT"}},
+    "datasets": {
+        "test": {"source": {"kind": "shapetex", "split": "test"}, "samples": 40, "families": ["digital"]},
+        "validation": {"source": {"kind": "shapetex", "split": "validation"}, "samples": 40},
+    },
+    "families": {"digital": {"corruptions": ["contrast", "jpeg_compression"], "severities": [1, 3, 5]}},
+    "images": {"size": 64},
+}
+
+WHOLE = {
+    "fetch_weights": 2,
+    "describe_model": 2,
+    "prepare_images": 2,
+    "corrupt_images": 1,
+    "predict": 6,
+    "summarise_model": 2,
+    "tabulate_accuracy": 1,
+    "tabulate_models": 1,
+    "draw_accuracy": 2,
+    "draw_perturbations": 1,
+    "all": 1,
+}
+"""Jobs of the whole small study."""
+
+
+class Project:
+    """A folder with the project's files, its own results, and ways to change and run it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output = folder / "snakemake.out"
+
+    @classmethod
+    def fresh(cls, folder: Path) -> Project:
+        """The project as committed or about to be, with the small study as its config."""
+        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        files = subprocess.run(listed, cwd=PROJECT, capture_output=True, check=True).stdout.decode().split("\0")
+        for name in filter(None, files):
+            if (PROJECT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(PROJECT / name, folder / name)
+        project = cls(folder)
+        project.configure(copy.deepcopy(STUDY))
+        return project
+
+    def clone(self, folder: Path) -> Project:
+        """A copy with results, metadata and file times."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+    def configure(self, study: dict, name: str = "config.yaml") -> None:
+        (self.folder / name).write_text(yaml.safe_dump(study, sort_keys=False))
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace a text that stands in a file."""
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text, f"{name} does not contain {old!r}"
+        path.write_text(text.replace(old, new))
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start snakemake in a session of its own, with the project's package, from a venv that is not activated."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "workflow"), "PATH": "/usr/bin:/bin"}
+        environment.pop("VIRTUAL_ENV", None)
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        with self.output.open("w") as output:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run snakemake to its end: exit code and output."""
+        code = self.start(*arguments).wait(timeout=300)
+        return code, self.output.read_text()
+
+    def complete(self, *arguments: str) -> str:
+        """Run the study on two cores; it must succeed."""
+        code, output = self.run("--cores", "2", *arguments)
+        assert code == 0, output
+        return output
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """What a dry-run would do: jobs by rule."""
+        code, output = self.run("--dry-run", *arguments)
+        assert code == 0, output
+        if "Nothing to be done" in output:
+            return {}
+        table = output.split("Job stats:")[1].split("total")[0]
+        return {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)}
