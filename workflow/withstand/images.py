@@ -105,7 +105,7 @@ class ImageWriter:
                 shape=(*shape, self._size, self._size, 3),
                 dtype=np.uint8,
                 chunks=(1, images_per_chunk, self._size, self._size, 3),
-                compression=hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.NOSHUFFLE),
+                compression=hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=hdf5plugin.Blosc.NOSHUFFLE),
             )
         else:
             group.create_dataset("bytes", shape=(0,), maxshape=(None,), dtype=np.uint8, chunks=(_APPEND_BYTES,))

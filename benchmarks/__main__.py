@@ -1,0 +1,35 @@
+"""Run the benchmarks, or one of them: ``python -m benchmarks [name]``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+NAMES = sorted(
+    path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "__main__", "comparison")
+)
+
+
+def device() -> str:
+    """The processor and its number of cores."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else 'CPU'}, {os.cpu_count()} cores"
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or NAMES
+    unknown = [name for name in chosen if name not in NAMES]
+    if unknown:
+        sys.exit(f"no benchmark {unknown[0]}; there are {', '.join(NAMES)}")
+    print("| benchmark | ours | peer | ratio | unit | peer is |\n|---|---|---|---|---|---|", flush=True)
+    for name in chosen:
+        for comparison in import_module(f"benchmarks.{name}").run():
+            comparison.append(device())
+            print(comparison.row(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

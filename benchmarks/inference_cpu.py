@@ -1,0 +1,111 @@
+"""Inference from the image store against a bare loop over the same tensors in memory.
+
+The bare loop holds the decoded uint8 images in memory, turns each batch to float and runs the model; it reads, scores
+and writes nothing.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from benchmarks.comparison import Comparison
+from withstand import models, zoo
+from withstand.images import ImageFile
+from withstand.inference import predict_set
+from withstand.steps.datasets import prepare_images
+
+SOURCE = {"kind": "shapetex", "split": "test"}
+SAMPLES = 2000
+BATCH = 128
+ROUNDS = 7
+FACTS = {"model": "m", "dataset": "test", "family": "clean", "policy": "stored"}
+
+
+def run() -> Iterator[Comparison]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shards = [folder / f"{number}.h5" for number in range(4)]
+        for number, path in enumerate(shards):
+            start = number * SAMPLES // 4
+            prepare_images(SOURCE, start, start + SAMPLES // 4, size=64, codec="raw", output=path)
+        for model in zoo.names():
+            yield _throughput(model, shards, folder / "out.parquet")
+        yield _memory(folder)
+
+
+def _throughput(name: str, shards: list[Path], output: Path) -> Comparison:
+    """The median of the ratios of rounds, in each of which both run once."""
+    model = models.load({"zoo": name}, zoo.weights(name))
+    images = []
+    for path in shards:
+        with ImageFile(path) as file:
+            images.append(torch.from_numpy(file.read("clean", 0, slice(None))))
+    batches = [batch for shard in images for batch in shard.split(BATCH)]
+    ours, bare = [], []
+    for _ in range(ROUNDS):
+        ours.append(_seconds(lambda: predict_set(model, shards, output, outputs=10, facts=FACTS, batch_size=BATCH)))
+        bare.append(_seconds(lambda: _bare_loop(model, batches)))
+    ratio = median(peer / own for own, peer in zip(ours, bare, strict=True))
+    return Comparison(
+        f"inference_cpu: {name}",
+        SAMPLES / median(ours),
+        SAMPLES / median(bare),
+        ratio,
+        "images/s",
+        "the model in a loop over uint8 tensors in memory",
+    )
+
+
+@torch.inference_mode()
+def _bare_loop(model: torch.nn.Module, batches: list[torch.Tensor]) -> None:
+    for batch in batches:
+        model(batch.permute(0, 3, 1, 2).float() / 255)
+
+
+def _seconds(work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+_MEMORY_SCRIPT = """
+import sys
+from pathlib import Path
+from withstand import models, zoo
+from withstand.inference import predict_set
+model = models.load({"zoo": "resnet_gn"}, zoo.weights("resnet_gn"))
+paths = [Path(path) for path in sys.argv[2:]]
+facts = {"model": "m", "dataset": "test", "family": "clean", "policy": "stored"}
+predict_set(model, paths, Path(sys.argv[1]), outputs=10, facts=facts, batch_size=128)
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(int(peak.split()[1]) / 1024)
+"""
+
+
+def _memory(folder: Path) -> Comparison:
+    """Peak memory on ten shards against that on one."""
+    shards = [folder / f"memory-{number}.h5" for number in range(10)]
+    for number, path in enumerate(shards):
+        prepare_images(SOURCE, number * 1000, (number + 1) * 1000, size=64, codec="raw", output=path)
+    one, ten = (
+        float(
+            subprocess.run(
+                [sys.executable, "-c", _MEMORY_SCRIPT, folder / "out.parquet", *paths],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for paths in (shards[:1], shards)
+    )
+    return Comparison.less_is_better(
+        "inference_cpu: memory, 10,000 images", ten, one, "MB", "the same with 1,000 images"
+    )
