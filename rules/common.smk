@@ -7,9 +7,7 @@
 #   results/{study}/predictions/{model}/{dataset}/{family}.parquet
 #   results/{study}/tables/{table}.parquet                       and tables/accuracy/{model}.parquet
 #   results/{study}/figures/{figure}-{dataset}.{svg,png,csv}
-import os
 import re
-import sys
 
 from snakemake.exceptions import WorkflowError
 
@@ -17,10 +15,9 @@ from withstand.config import load_study
 from withstand.dag import Dag, alternatives
 from withstand.errors import WithstandError
 from withstand.provenance import code_digest
-from withstand.run import Run
+from withstand.run import Run, use_own_environment
 
-# steps run in the environment that runs Snakemake, whether or not it is activated
-os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+use_own_environment()
 
 try:
     study = load_study(config)

@@ -73,6 +73,11 @@ class Run:
         write_text(self.folder / "run.json", json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
 
 
+def use_own_environment() -> None:
+    """Let steps run in the environment that runs Snakemake, whether or not it is activated."""
+    os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", os.defpath)
+
+
 def seconds_by_rule(benchmarks: Path) -> dict[str, float]:
     """Seconds spent in each rule, over the latest execution of each of its jobs."""
     totals: dict[str, float] = {}

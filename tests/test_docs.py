@@ -1,0 +1,58 @@
+"""What the pages show must be true: configs that load, files that exist, commands that are there."""
+
+import re
+
+import pytest
+import yaml
+
+from conftest import PROJECT
+from withstand.cli import main
+from withstand.config import load_study
+
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+BASE = {
+    "study": "page",
+    "datasets": {"test": {"source": {"kind": "shapetex", "split": "test"}, "samples": 1000}},
+    "images": {"size": 64},
+}
+
+
+def blocks() -> list:
+    found = []
+    for page in PAGES:
+        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)):
+            found.append(pytest.param(block, id=f"{page.name}-{number}"))
+    return found
+
+
+@pytest.mark.parametrize("block", blocks())
+def test_configs_on_pages_are_valid(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    for name in ("mine", "small"):
+        (tmp_path / f"weights/{name}.safetensors").touch()
+    assert load_study(BASE | yaml.safe_load(block)).models
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_targets_exist(page):
+    text = page.read_text()
+    commands = set(re.findall(r"`withstand ([a-z][a-z-]+)", text))
+    assert commands <= set(main.commands)
+    targets = set(re.findall(r"\bmake ([a-z-]+)(?= {2,}#|`|$| NAME)", text, re.MULTILINE))
+    makefile = (PROJECT / "Makefile").read_text()
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+def test_lock_file_names_no_index():
+    text = (PROJECT / "requirements.lock").read_text()
+    assert "://" not in text
+    assert "--index-url" not in text
+    assert text.count("--hash=sha256:") > 500
