@@ -44,6 +44,7 @@ onstart:
 
 onsuccess:
     this_run.record(config, "complete")
+    print(this_run.outcome(), file=sys.stderr)
 
 
 onerror:

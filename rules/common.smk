@@ -8,6 +8,7 @@
 #   results/{study}/tables/{table}.parquet                       and tables/accuracy/{model}.parquet
 #   results/{study}/figures/{figure}-{dataset}.{svg,png,csv}
 import re
+import sys
 
 from snakemake.exceptions import WorkflowError
 

@@ -7,9 +7,9 @@ from scipy import stats
 from withstand import predictions
 from withstand.metrics.accuracy import accuracy_rows
 from withstand.metrics.intervals import clustered_wilson, wilson
-from withstand.steps.tabulate import summarise, tabulate_accuracy
+from withstand.steps.tabulate import summarise, tabulate_accuracy, warnings
 
-FACTS = {"model": "m", "dataset": "d", "policy": "stored"}
+FACTS = {"model": "m", "dataset": "d", "policy": "stored", "versions": {"torch": "2.14", "timm": "1.0"}}
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (7, 10), (500, 1000), (1000, 1000)])
@@ -122,6 +122,18 @@ def test_tables_join_models_and_list_failures(tmp_path, files):
     assert set(accuracy["model"]) == {"m"}
     assert failures.to_dict("records") == [{"model": "x", "dataset": "d", "family": "clean", "reason": "it broke"}]
     assert pq.read_schema(tmp_path / "a.parquet").field("severity").type == "int8"
+    found = warnings(tmp_path / "a.parquet", tmp_path / "f.parquet")
+    assert found == ["x failed on 1 image set and is missing there: it broke"]
+
+
+def test_mixed_versions_are_told(tmp_path, files):
+    newer = {**FACTS, "family": "clean", "versions": {"torch": "2.15", "timm": "1.0"}, "model": "x"}
+    predictions.write_failure(tmp_path / "newer", newer, "it broke")
+    summarise(list(files.values()), tmp_path / "m.parquet")
+    summarise([tmp_path / "newer"], tmp_path / "x.parquet")
+    tabulate_accuracy([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet", tmp_path / "f.parquet")
+    found = warnings(tmp_path / "a.parquet", tmp_path / "f.parquet")
+    assert found[1] == "results of different versions stand in one table: torch 2.14, timm 1.0; torch 2.15, timm 1.0"
 
 
 def test_all_models_failed_gives_empty_tables(tmp_path):

@@ -3,12 +3,14 @@ import pickle
 import numpy as np
 import pytest
 import safetensors.torch
+import timm
 import torch
 from PIL import Image
 
 from withstand import models
-from withstand.errors import ModelError
+from withstand.errors import ModelError, WithstandError
 from withstand.models import Classifier, Preprocessing
+from withstand.steps.models import fetch_timm_weights
 
 PLAIN = Preprocessing(input_size=64, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 TINY = {
@@ -99,6 +101,7 @@ class Payload:
         return (print, ("code ran",))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_pickle_is_refused_and_not_run(tmp_path, capsys):
     (tmp_path / "a.pt").write_bytes(pickle.dumps(Payload()))
     torch.save({"state_dict": Payload()}, tmp_path / "b.pt")
@@ -153,3 +156,37 @@ def test_a_users_function_is_a_model(pictures):
     logits = models.load(own("mean_color"), None)(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255)
     red = pictures[..., 0].mean(axis=(1, 2)) / 255
     assert logits.argmax(1).tolist() == np.round(red * 9).astype(int).tolist()
+
+
+def test_fetched_timm_weights_make_the_same_model(tmp_path, monkeypatch):
+    """The hub is not at hand: timm's own loader is stood in for by a network with known weights."""
+    kwargs = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    create = timm.create_model
+    pretrained = create("vit_tiny_patch16_224", **kwargs).eval()
+    seen = []
+
+    def stand_in(name, **arguments):
+        seen.append((name, arguments))
+        return pretrained
+
+    monkeypatch.setattr(timm, "create_model", stand_in)
+    fetch_timm_weights("vit_tiny_patch16_224.augreg_in21k_ft_in1k", kwargs, tmp_path / "w.safetensors")
+    monkeypatch.undo()
+    assert seen == [("vit_tiny_patch16_224.augreg_in21k_ft_in1k", {"pretrained": True, **kwargs})]
+    spec = {"timm": "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "kwargs": kwargs}
+    images = torch.rand(2, 3, 32, 32)
+    model = models.load(spec, tmp_path / "w.safetensors")
+    assert torch.equal(model(images), pretrained((images - model.mean) / model.std))
+    assert models.describe(spec, tmp_path / "w.safetensors")["label_space"] == "imagenet-1k"
+
+
+def test_weights_that_cannot_be_fetched_are_told(tmp_path, monkeypatch):
+    def refuse(*arguments, **rest):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(
+        WithstandError, match=r"resnet50\.a1_in1k: pretrained weights cannot be fetched: ConnectionError"
+    ):
+        fetch_timm_weights("resnet50.a1_in1k", {}, tmp_path / "w.safetensors")
+    assert list(tmp_path.iterdir()) == []

@@ -168,7 +168,8 @@ def test_a_broken_model_leaves_the_others_whole(undisturbed, tmp_path, request):
         "breaks_early": {"function": "helper_models:no_module", **own},
     }
     project.configure(copy.deepcopy(STUDY) | {"models": models})
-    project.complete()
+    output = project.complete()
+    assert "Note: breaks_late failed on 3 image sets and is missing there: the model fails on a batch of" in output
     found, before = tables(project), tables(undisturbed)
     others = found["accuracy.parquet"][found["accuracy.parquet"]["model"].isin(STUDY["models"])]
     pd.testing.assert_frame_equal(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from withstand.errors import WithstandError
+
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 @contextmanager
@@ -16,6 +21,9 @@ def atomic_output(path: str | os.PathLike) -> Iterator[Path]:
 
     On any error, Ctrl-C included, the temporary file is removed and ``path`` is left as it was. Two writers
     of one path do not disturb each other: the later rename wins, whole.
+
+    Raises:
+        WithstandError: if the disk is full or read-only.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -25,6 +33,10 @@ def atomic_output(path: str | os.PathLike) -> Iterator[Path]:
         _sync(temporary)
         temporary.replace(target)
         _sync(target.parent)
+    except OSError as error:
+        if error.errno in _DISK_ERRORS:
+            raise WithstandError(f"{target}: cannot be written ({os.strerror(error.errno)})") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -72,6 +72,17 @@ class Run:
         }
         write_text(self.folder / "run.json", json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
 
+    def outcome(self) -> str:
+        """Where the results lie, and what a reader should know first, for the end of a run."""
+        from withstand.steps.tabulate import warnings
+
+        tables = self.folder / "tables"
+        lines = [f"Tables and figures of '{self.study}' lie in {self.folder}/tables and {self.folder}/figures."]
+        if (tables / "accuracy.parquet").exists() and (tables / "failures.parquet").exists():
+            found = warnings(tables / "accuracy.parquet", tables / "failures.parquet")
+            lines += [f"Note: {warning}" for warning in found]
+        return "\n".join(lines)
+
 
 def use_own_environment() -> None:
     """Let steps run in the environment that runs Snakemake, whether or not it is activated."""

@@ -15,6 +15,9 @@ from withstand.metrics.accuracy import accuracy_rows
 from withstand.predictions import METADATA, read_facts
 from withstand.steps.models import read_card
 
+RESULT_LIBRARIES = ("torch", "timm")
+"""Libraries whose version may change a prediction."""
+
 ACCURACY = pa.schema(
     [
         ("model", pa.string()),
@@ -61,9 +64,10 @@ FAILURES = pa.schema(
 def summarise(predictions: Sequence[Path], output: Path) -> None:
     """Write the accuracy of one model on all its image sets; image sets on which it failed go into the metadata."""
     sets: dict[tuple[str, str, str], dict[str, Path]] = {}
-    failures = []
+    failures, versions = [], set()
     for path in predictions:
         facts = read_facts(path)
+        versions.add(tuple(facts["versions"].get(library, "") for library in RESULT_LIBRARIES))
         if "failure" in facts:
             failures.append({key: facts[key] for key in ("model", "dataset", "family")} | {"reason": facts["failure"]})
         else:
@@ -73,15 +77,33 @@ def summarise(predictions: Sequence[Path], output: Path) -> None:
         for (model, dataset, policy), files in sets.items()
     ]
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=ACCURACY.names)
-    _write(rows, ACCURACY.with_metadata({METADATA: json.dumps(failures)}), output)
+    metadata = {"failures": failures, "versions": sorted(versions)}
+    _write(rows, ACCURACY.with_metadata({METADATA: json.dumps(metadata)}), output)
 
 
 def tabulate_accuracy(summaries: Sequence[Path], accuracy: Path, failures: Path) -> None:
-    """Join the models' tables to those of the study."""
+    """Join the models' tables to those of the study; the versions behind the rows go into the metadata."""
     read = [pq.read_table(path) for path in summaries]
-    _write(pd.concat([table.to_pandas() for table in read]), ACCURACY, accuracy)
-    failed = [failure for table in read for failure in json.loads(table.schema.metadata[METADATA])]
+    notes = [json.loads(table.schema.metadata[METADATA]) for table in read]
+    versions = sorted({tuple(version) for note in notes for version in note["versions"]})
+    behind = {"versions": [dict(zip(RESULT_LIBRARIES, version, strict=True)) for version in versions]}
+    rows = pd.concat([table.to_pandas() for table in read])
+    _write(rows, ACCURACY.with_metadata({METADATA: json.dumps(behind)}), accuracy)
+    failed = [failure for note in notes for failure in note["failures"]]
     _write(pd.DataFrame(failed, columns=FAILURES.names), FAILURES, failures)
+
+
+def warnings(accuracy: Path, failures: Path) -> list[str]:
+    """What a reader of the tables should know first: models that failed, and versions of libraries that mix."""
+    lines = []
+    failed = pd.read_parquet(failures)
+    for (model, reason), sets in failed.groupby(["model", "reason"], sort=False):
+        lines.append(f"{model} failed on {len(sets)} image set{'s' * (len(sets) > 1)} and is missing there: {reason}")
+    versions = json.loads(pq.read_schema(accuracy).metadata[METADATA])["versions"]
+    if len(versions) > 1:
+        mixed = "; ".join(", ".join(f"{name} {number}" for name, number in found.items()) for found in versions)
+        lines.append(f"results of different versions stand in one table: {mixed}")
+    return lines
 
 
 def tabulate_models(cards: Sequence[Path], descriptions: Mapping[str, Mapping], output: Path) -> None:
