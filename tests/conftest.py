@@ -11,8 +11,7 @@ import pytest
 
 from withstand import images
 from withstand.datasets.registry import open_source
-
-PROJECT = Path(__file__).resolve().parents[1]
+from workflow_project import Project
 
 SHAPETEX = {"kind": "shapetex", "split": "test"}
 
@@ -55,3 +54,11 @@ def small_disk(tmp_path) -> Iterator[Path]:
         pytest.skip("mounting a tmpfs is not permitted here")
     yield disk
     subprocess.run(["umount", disk], check=True)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    """A project in which the small study has run to its end; clone it before changing anything."""
+    project = Project.fresh(tmp_path_factory.mktemp("finished") / "project")
+    project.complete()
+    return project

@@ -5,9 +5,9 @@ import sys
 import pytest
 import yaml
 
-from conftest import PROJECT
 from withstand.config import ConfigError, canonical, load_study
 from withstand.config_docs import json_schema, reference_page
+from workflow_project import PROJECT
 
 STUDY = {
     "study": "small",

@@ -5,9 +5,9 @@ import re
 import pytest
 import yaml
 
-from conftest import PROJECT
 from withstand.cli import main
 from withstand.config import load_study
+from workflow_project import PROJECT
 
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
 

@@ -3,8 +3,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy import special
-from test_models import own
 
+from test_models import own
 from withstand import images, inference, models, predictions
 from withstand.errors import ModelError, WithstandError
 from withstand.inference import Forward, score

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import yaml
+
 from workflow_project import STUDY, WHOLE, Project
 
 TABLES = {"tabulate_accuracy": 1, "draw_accuracy": 2, "all": 1}
@@ -12,13 +13,6 @@ TABLES = {"tabulate_accuracy": 1, "draw_accuracy": 2, "all": 1}
 
 MODEL = {"describe_model": 1, "predict": 3, "summarise_model": 1, "tabulate_models": 1, **TABLES}
 """What follows from a new model whose weights are there."""
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Project:
-    project = Project.fresh(tmp_path_factory.mktemp("finished") / "project")
-    project.complete()
-    return project
 
 
 @pytest.fixture

@@ -12,17 +12,10 @@ import time
 
 import pandas as pd
 import psutil
-import pytest
+
 from workflow_project import STUDY, WHOLE, Project
 
 CORES = ("--cores", "2")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Project:
-    project = Project.fresh(tmp_path_factory.mktemp("undisturbed") / "project")
-    project.complete()
-    return project
 
 
 def tables(project: Project) -> dict[str, pd.DataFrame]:
@@ -61,8 +54,8 @@ def wait_for(condition, seconds: float = 60.0):
     raise AssertionError("waited in vain")
 
 
-def test_a_run_leaves_what_the_readme_says(undisturbed):
-    results = undisturbed.folder / "results"
+def test_a_run_leaves_what_the_readme_says(finished):
+    results = finished.folder / "results"
     expected = [
         "weights/zoo-vit_p8.safetensors",
         "small/models/vit.json",
@@ -86,8 +79,8 @@ def test_a_run_leaves_what_the_readme_says(undisturbed):
     assert record["versions"]["torch"]
 
 
-def test_trained_models_recognise_clean_images(undisturbed):
-    accuracy = tables(undisturbed)["accuracy.parquet"]
+def test_trained_models_recognise_clean_images(finished):
+    accuracy = tables(finished)["accuracy.parquet"]
     clean = accuracy[accuracy["family"] == "clean"]
     assert len(clean) == 4
     assert (clean["value"] > 0.9).all()
@@ -95,11 +88,11 @@ def test_trained_models_recognise_clean_images(undisturbed):
     assert (clean["n"] == 40).all()
 
 
-def test_the_second_run_does_nothing_and_says_so(undisturbed):
-    assert "Nothing to be done" in undisturbed.complete()
+def test_the_second_run_does_nothing_and_says_so(finished):
+    assert "Nothing to be done" in finished.complete()
 
 
-def test_runs_are_reproducible_and_recover_from_kills(undisturbed, tmp_path):
+def test_runs_are_reproducible_and_recover_from_kills(finished, tmp_path):
     """kill -9 of Snakemake, of a job, and of Snakemake again: the next run ends as if nothing had been."""
     project = Project.fresh(tmp_path / "project")
 
@@ -117,14 +110,14 @@ def test_runs_are_reproducible_and_recover_from_kills(undisturbed, tmp_path):
     project.complete()
     assert leftovers(project) == []
     assert project.planned() == {}
-    for name, table in tables(undisturbed).items():
+    for name, table in tables(finished).items():
         pd.testing.assert_frame_equal(tables(project)[name], table)
     picture = "results/small/figures/accuracy_by_severity-test.svg"
-    assert (project.folder / picture).read_bytes() == (undisturbed.folder / picture).read_bytes()
+    assert (project.folder / picture).read_bytes() == (finished.folder / picture).read_bytes()
 
 
-def test_ctrl_c_leaves_nothing_half_written(undisturbed, tmp_path):
-    project = undisturbed.clone(tmp_path / "project")
+def test_ctrl_c_leaves_nothing_half_written(finished, tmp_path):
+    project = finished.clone(tmp_path / "project")
     datasets = copy.deepcopy(STUDY["datasets"])
     datasets["test"]["samples"] = 2000
     project.configure(copy.deepcopy(STUDY) | {"datasets": datasets})
@@ -134,13 +127,11 @@ def test_ctrl_c_leaves_nothing_half_written(undisturbed, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=60) != 0
     assert list(corrupted.glob("*")) == []
-    project.configure(STUDY)
-    project.complete()
-    assert project.planned() == {}
+    assert project.planned()["corrupt_images"] == 1
 
 
-def test_a_second_run_at_the_same_time_is_refused(undisturbed, tmp_path):
-    project = undisturbed.clone(tmp_path / "project")
+def test_a_second_run_at_the_same_time_is_refused(finished, tmp_path):
+    project = finished.clone(tmp_path / "project")
     project.configure(copy.deepcopy(STUDY) | {"figures": {"dpi": 80}})
     with (project.folder / "results/small/.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -149,18 +140,18 @@ def test_a_second_run_at_the_same_time_is_refused(undisturbed, tmp_path):
         assert "study 'small' is being run already (process" in output
         assert "wait for that run or stop it" in output
         assert project.planned(), "looking is allowed"
-    assert not any("dpi" in line for line in leftovers(project))
+    assert leftovers(project) == []
     project.complete()
 
 
-def test_a_lock_file_of_a_dead_run_is_no_lock(undisturbed, tmp_path):
-    project = undisturbed.clone(tmp_path / "project")
+def test_a_lock_file_of_a_dead_run_is_no_lock(finished, tmp_path):
+    project = finished.clone(tmp_path / "project")
     assert (project.folder / "results/small/.lock").read_text().startswith("process ")
     assert "Nothing to be done" in project.complete()
 
 
-def test_a_broken_model_leaves_the_others_whole(undisturbed, tmp_path, request):
-    project = undisturbed.clone(tmp_path / "project")
+def test_a_broken_model_leaves_the_others_whole(finished, tmp_path, request):
+    project = finished.clone(tmp_path / "project")
     shutil.copy2(request.path.parent / "helper_models.py", project.folder)
     own = {"preprocessing": {"input_size": 64, "mean": [0, 0, 0], "std": [1, 1, 1]}, "label_space": "shapetex"}
     models = STUDY["models"] | {
@@ -170,7 +161,7 @@ def test_a_broken_model_leaves_the_others_whole(undisturbed, tmp_path, request):
     project.configure(copy.deepcopy(STUDY) | {"models": models})
     output = project.complete()
     assert "Note: breaks_late failed on 3 image sets and is missing there: the model fails on a batch of" in output
-    found, before = tables(project), tables(undisturbed)
+    found, before = tables(project), tables(finished)
     others = found["accuracy.parquet"][found["accuracy.parquet"]["model"].isin(STUDY["models"])]
     pd.testing.assert_frame_equal(
         others.reset_index(drop=True).sort_values(list(others.columns[:5]), ignore_index=True),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from conftest import PROJECT
+PROJECT = Path(__file__).resolve().parents[1]
 
 STUDY = {
     "study": "small",
