@@ -44,7 +44,7 @@ train-zoo: $(INSTALLED) ## Train the models that come with withstand (half an ho
 	$(BIN)/snakemake weights --cores $(CORES) --configfile studies/train-zoo.yaml
 
 publish-zoo: $(INSTALLED) ## Copy the trained models into the package.
-	$(BIN)/withstand publish $$($(BIN)/snakemake weights --configfile studies/train-zoo.yaml --summary 2>/dev/null | awk '$$3 == "train_model" {print $$1}')
+	$(BIN)/withstand publish $$($(BIN)/snakemake weights --configfile studies/train-zoo.yaml --summary 2>/dev/null | awk -F '\t' '$$3 == "train_model" {print $$1}')
 
 docs: $(INSTALLED) ## Write the schema and the reference page of the config.
 	$(BIN)/withstand document-config --schema workflow/schemas/config.schema.json --reference docs/config.md

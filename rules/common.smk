@@ -9,10 +9,11 @@
 #   results/{study}/figures/{figure}-{dataset}.{svg,png,csv}
 import re
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from withstand.config import load_study
+from withstand.config import load_study, read_config
 from withstand.dag import Dag, alternatives
 from withstand.errors import WithstandError
 from withstand.provenance import code_digest
@@ -21,6 +22,8 @@ from withstand.run import Run, use_own_environment
 use_own_environment()
 
 try:
+    for path in workflow.configfiles:
+        read_config(Path(path))
     study = load_study(config)
     dag = Dag(study)
     this_run = Run(study.study)

@@ -1,6 +1,22 @@
-# Needs: results/{study}/images/{dataset}/clean/{shard}.h5 of the recipe's datasets.
-# Makes:
-#   results/weights/{weights}.safetensors    of the study's recipes; interrupted training goes on where it was
+# Needs: the sources of the datasets that recipes are trained on.
+# Makes, shared between studies:
+#   results/weights/images/{images}/{shard}.h5    training and validation images
+#   results/weights/{weights}.safetensors         of the study's recipes; interrupted training goes on where it was
+
+
+use rule prepare_images as prepare_training_images with:
+    output:
+        "results/weights/images/{images}/{shard}.h5",
+    log:
+        "results/weights/logs/prepare_training_images/{images}.{shard}.log",
+    benchmark:
+        "results/weights/benchmarks/prepare_training_images/{images}.{shard}.jsonl"
+    wildcard_constraints:
+        images=alternatives(dag.training_images()),
+    params:
+        samples=dag.training_range,
+    message:
+        "Preparing the images {wildcards.images} to train on, shard {wildcards.shard}"
 
 
 rule train_model:

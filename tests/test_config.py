@@ -1,11 +1,12 @@
 import copy
+import re
 import subprocess
 import sys
 
 import pytest
 import yaml
 
-from withstand.config import ConfigError, canonical, load_study
+from withstand.config import ConfigError, canonical, load_study, read_config
 from withstand.config_docs import json_schema, reference_page
 from workflow_project import PROJECT
 
@@ -27,6 +28,15 @@ def changed(path: str, value: object) -> dict:
         node = node.setdefault(name, {})
     node[last] = value
     return study
+
+
+def trained(**changes) -> dict:
+    study = changed("models.vit", {"recipe": "small"})
+    recipe = {"timm": "resnet18", "kwargs": {"num_classes": 10}, "dataset": "train", "validation": "test"}
+    study["recipes"] = {"small": recipe | changes.pop("recipe", {})}
+    train = {"source": {"kind": "shapetex", "split": "train"}, "samples": 600, "role": "training"}
+    study["datasets"]["train"] = train | changes.pop("train", {})
+    return study | changes
 
 
 @pytest.mark.parametrize(
@@ -75,6 +85,11 @@ def changed(path: str, value: object) -> dict:
         ("datasets.test.source.split", "tset", "datasets.test.source.split: Input should be"),
         ("images.size", 224, "images.size: 224, but test has images of 64 px"),
         ("models.vit.color", "red", "models.vit.color:"),
+        ("study", "weights", "the name 'weights' is taken"),
+        ("families.noise.severities", [1, 1, 3], "families.noise.severities: 1 stands there twice"),
+        ("families.noise.corruptions", ["contrast", "contrast"], "corruptions: contrast stands there twice"),
+        ("models.vit", {"timm": "resnet50.a1_in1k", "kwargs": {"num_classes": 10}}, "would lose their outputs"),
+        ("models.vit", {"timm": "botnet50ts_256"}, "timm: botnet50ts_256 needs weights: name a tag or a checkpoint"),
     ],
 )
 def test_a_problem_is_one_line_with_key_and_advice(path, value, message):
@@ -82,6 +97,30 @@ def test_a_problem_is_one_line_with_key_and_advice(path, value, message):
         load_study(changed(path, value))
     assert message in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": {"role": "evaluation"}}, "recipes.small.dataset: 'train' would be evaluated on too"),
+        ({"recipe": {"kwargs": {}}}, "recipes.small.kwargs.num_classes: 1000, but train has 10 classes"),
+        ({"recipe": {"validation": "tset"}}, "recipes.small.validation: no dataset 'tset'; did you mean 'test'?"),
+    ],
+)
+def test_a_recipe_that_cannot_be_used_is_told(changes, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_study(trained(**changes))
+
+
+def test_a_key_that_stands_twice_is_told(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("study: x\nmodels:\n  a: {zoo: vit_p8}\nmodels:\n  b: {zoo: vit_p8}\n")
+    with pytest.raises(ConfigError, match=r"study\.yaml: line 4: 'models' stands twice"):
+        read_config(path)
+    for text, message in (("a: [", "not YAML"), ("- a", "expected keys and values")):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            read_config(path)
 
 
 def test_all_problems_are_told_at_once():
@@ -123,17 +162,11 @@ def test_order_of_keys_does_not_count():
 
 
 def test_trained_weights_are_named_by_all_that_shapes_them():
-    def name(epochs=1, samples=600):
-        study = changed("models.vit", {"recipe": "small"})
-        study["recipes"] = {"small": {"timm": "resnet18", "dataset": "train", "validation": "test", "epochs": epochs}}
-        study["datasets"]["train"] = {
-            "source": {"kind": "shapetex", "split": "train"},
-            "samples": samples,
-            "role": "training",
-        }
+    def name(epochs=1, samples=600, **changes):
+        study = trained(recipe={"epochs": epochs}, train={"samples": samples}, **changes)
         return load_study(study).weights_name("vit")
 
-    assert name() == name()
+    assert name() == name(limit=50) == name(study="another")
     assert len({name(), name(epochs=2), name(samples=700)}) == 3
     assert name().startswith("small-")
 

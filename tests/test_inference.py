@@ -85,28 +85,38 @@ def test_rows_do_not_depend_on_the_batch_or_the_shards(tmp_path, clean_file, sam
     assert whole["correct_all"].tolist() == split["correct_all"].tolist()
 
 
-def test_batches_step_down_when_memory_runs_out(model, pictures):
+def on_the_cpu():
+    """What torch raises when the machine has no memory left: asked for 100 TB."""
+    return torch.empty(25 * 10**12)
+
+
+def on_a_card():
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("run_out", [on_the_cpu, on_a_card])
+def test_batches_step_down_when_memory_runs_out(model, pictures, run_out):
     sizes = []
 
     def hungry(images):
         sizes.append(len(images))
         if len(images) > 3:
-            raise torch.OutOfMemoryError
+            run_out()
         return model(images)
 
-    forward = Forward(hungry, 12, "cpu")
+    forward = Forward(hungry, 10, 12)
     logits = forward(pictures)
-    assert torch.equal(logits, Forward(model, 3, "cpu")(pictures))
+    assert torch.equal(logits, Forward(model, 10, 3)(pictures))
     assert sizes == [12, 6, 3, 3, 3, 3]
     assert forward.batch_size == 3
 
 
 def test_no_memory_for_one_image_is_an_error_of_the_machine(pictures):
     def starving(images):
-        raise torch.OutOfMemoryError
+        on_the_cpu()
 
     with pytest.raises(WithstandError, match="out of memory on cpu with a single image") as error:
-        Forward(starving, 4, "cpu")(pictures)
+        Forward(starving, 10, 4)(pictures)
     assert not isinstance(error.value, ModelError)
 
 
@@ -124,6 +134,20 @@ def failure(tmp_path, clean_file, function, **kwargs):
     )
     assert pq.read_table(output).num_rows == 0
     return predictions.read_facts(output)["failure"]
+
+
+def test_a_model_that_mixes_its_batch_is_a_failure(tmp_path, clean_file):
+    reason = failure(tmp_path, clean_file, "averaging")
+    assert reason == "the model returns (1, 10) for a batch of 4, expected (4, 10)"
+
+
+def test_another_name_of_the_label_space_is_a_failure(tmp_path, clean_file):
+    spec = own("mean_color") | {"label_space": "cifar-10"}
+    write_card("m", spec, None, tmp_path / "m.json")
+    image_set = {"dataset": "test", "family": "clean"}
+    predict(tmp_path / "m.json", None, [clean_file], tmp_path / "o.parquet", image_set=image_set, batch_size=4)
+    reason = predictions.read_facts(tmp_path / "o.parquet")["failure"]
+    assert reason == "the model answers in the label space cifar-10, the images are of shapetex"
 
 
 def test_a_broken_model_leaves_its_reason(tmp_path, clean_file):

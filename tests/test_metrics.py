@@ -32,9 +32,15 @@ def test_clustered_interval_of_identical_trials_is_that_of_the_images():
     assert clustered_wilson(right * 25, 25) == pytest.approx(wilson(0.7 * 399, 399), abs=1e-9)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.8, 1.0])
 def test_without_any_variation_the_images_are_the_sample(share):
     assert clustered_wilson(np.full(50, share * 5), 5) == pytest.approx(wilson(share * 50, 50))
+
+
+def test_clustered_interval_is_never_narrower_than_wilsons():
+    successes = np.full(1000, 4.0)
+    successes[0] = 5
+    assert clustered_wilson(successes, 5) == pytest.approx(wilson(4001, 5000))
 
 
 def test_clustered_interval_covers_the_truth():
@@ -134,6 +140,14 @@ def test_mixed_versions_are_told(tmp_path, files):
     tabulate_accuracy([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet", tmp_path / "f.parquet")
     found = warnings(tmp_path / "a.parquet", tmp_path / "f.parquet")
     assert found[1] == "results of different versions stand in one table: torch 2.14, timm 1.0; torch 2.15, timm 1.0"
+
+
+def test_a_failed_family_is_not_pooled_away(tmp_path, files):
+    predictions.write_failure(tmp_path / "broken", {**FACTS, "family": "weather"}, "it broke")
+    summarise([*files.values(), tmp_path / "broken"], tmp_path / "m.parquet")
+    rows = pd.read_parquet(tmp_path / "m.parquet")
+    assert rows["family"].notna().all()
+    assert {"clean", "noise", "blur"} == set(rows["family"])
 
 
 def test_all_models_failed_gives_empty_tables(tmp_path):

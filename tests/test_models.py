@@ -150,6 +150,27 @@ def test_a_model_that_cannot_be_used_says_why(spec, message):
         models.describe(spec, None)
 
 
+@pytest.mark.parametrize("name", ["cait_xxs24_224", "hrnet_w18", "pit_s_224", "efficientnet_b0", "maxvit_tiny_tf_224"])
+def test_architectures_of_all_kinds_have_cards(name):
+    spec = {"timm": name, "label_space": "imagenet-1k"}
+    assert models.describe(spec, None)["flops"] > 1e8
+
+
+def test_a_model_that_looks_at_values_has_a_card():
+    assert models.describe(own("looks_at_values"), None)["outputs"] == 10
+
+
+def test_weights_that_nobody_sets_are_the_same_in_every_job():
+    one, two = (models.load(own("unseeded"), None).network[1].weight for _ in range(2))
+    assert torch.equal(one, two)
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_model(tmp_path):
+    for name in ("gone.safetensors", "gone.pt"):
+        with pytest.raises(OSError, match="No such file"):
+            models.load(TINY, tmp_path / name)
+
+
 def test_a_users_function_is_a_model(pictures):
     card = models.describe(own("mean_color", outputs=7), None)
     assert (card["outputs"], card["parameters"], card["weights"]) == (7, 7, None)

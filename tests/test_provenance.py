@@ -9,18 +9,46 @@ from withstand.provenance import code_digest
 CODE = {
     "mine": '''
         """A module."""
+        import nets.deep
         import numpy as np
         from helpers import scale, unused
+        from stars import *
+
+        try:
+            import torch
+        except ImportError:
+            def guarded(x):
+                return x
+        else:
+            def guarded(x):
+                return x + 1
 
         FACTOR = 2
 
         def result(x):
             """Doc."""
-            return scale(np.abs(x)) * FACTOR
+            return scale(np.abs(x)) * FACTOR + guarded(starred(nets.deep.layer(x)))
 
         def neighbour(x):
             return x
         ''',
+    "nets/__init__": """
+        from .deep import layer as reexported
+        """,
+    "nets/deep": """
+        from . import wide
+
+        def layer(x):
+            return wide.width(x)
+        """,
+    "nets/wide": """
+        def width(x):
+            return x + 7
+        """,
+    "stars": """
+        def starred(x):
+            return x - 3
+        """,
     "helpers": """
         def scale(x):
             return x + offset()
@@ -43,6 +71,7 @@ def digest(tmp_path, monkeypatch):
         for name, indented in CODE.items():
             text = textwrap.dedent(indented)
             assert name != module or old in text
+            (tmp_path / f"{name}.py").parent.mkdir(exist_ok=True)
             (tmp_path / f"{name}.py").write_text(text.replace(old, new) if name == module else text)
         for cached in (provenance.code_digest, provenance._module, provenance._source_file):
             cached.cache_clear()
@@ -59,7 +88,7 @@ def digest(tmp_path, monkeypatch):
         ("mine", "FACTOR = 2", "FACTOR = 2  # two"),
         ("mine", '"""Doc."""', '"""Other words."""'),
         ("mine", '"""Doc."""', ""),
-        ("mine", "return scale(np.abs(x)) * FACTOR", "return (\n        scale(np.abs(x))\n        * FACTOR\n    )"),
+        ("mine", "scale(np.abs(x)) * FACTOR +", "scale(\n        np.abs(x)\n    ) * FACTOR +"),
         ("mine", "def neighbour(x):\n    return x", "def neighbour(x):\n    return x + 1"),
         ("mine", "import numpy as np\n", "import os\nimport numpy as np\n"),
         ("helpers", "return 0", "return 5"),
@@ -76,6 +105,10 @@ def test_what_does_not_shape_the_result_does_not_count(digest, module, old, new)
         ("mine", "* FACTOR", "/ FACTOR"),
         ("mine", "np.abs", "np.sqrt"),
         ("helpers", "return 1", "return 2"),
+        ("mine", "return x + 1", "return x + 2"),
+        ("nets/wide", "x + 7", "x + 8"),
+        ("nets/deep", "wide.width(x)", "wide.width(x) + 1"),
+        ("stars", "x - 3", "x - 4"),
         ("helpers", "return x + offset()", "return x"),
     ],
 )
@@ -89,6 +122,11 @@ def test_an_unknown_function_is_an_error(digest):
         code_digest("mine:other")
     with pytest.raises(LookupError, match="no Python source"):
         code_digest("nowhere:other")
+
+
+def test_a_reexported_function_is_found(digest):
+    digest()
+    assert code_digest("nets:reexported")
 
 
 def test_the_normal_form_is_free_of_what_python_versions_add():

@@ -1,6 +1,7 @@
 """What runs again after which change: exact counts of jobs, by dry-runs after a real run."""
 
 import copy
+import json
 import os
 
 import pytest
@@ -188,3 +189,15 @@ def test_limit_makes_a_pilot(project):
     assert planned["predict"] == 6
     assert planned["prepare_images"] == 2
     assert "describe_model" not in planned
+
+
+def test_new_weights_in_the_zoo(project):
+    zoo = project.folder / "workflow/withstand/zoo"
+    digests = [json.loads((zoo / "index.json").read_text())[name]["sha256"] for name in ("vit_p8", "resnet_gn")]
+    project.edit("workflow/withstand/zoo/index.json", *digests)
+    assert project.planned() == {"fetch_weights": 1} | MODEL
+
+
+def test_another_split_of_generated_images(project):
+    project.edit("workflow/withstand/datasets/splits.py", '"pool": 100_000', '"pool": 200_000, "renditions": 10_000')
+    assert project.planned() == {}

@@ -214,3 +214,20 @@ def test_a_step_ends_with_its_run():
     run.kill()
     run.wait()
     assert step.wait(timeout=10) != 0
+
+
+def test_a_recipe_is_trained_once_for_all_studies(tmp_path):
+    project = Project.fresh(tmp_path / "project")
+    kwargs = {"norm_layer": "groupnorm", "channels": [32] * 4, "layers": [1] * 4, "num_classes": 10}
+    recipe = {"timm": "resnet18", "kwargs": kwargs, "dataset": "train", "validation": "test", "epochs": 1}
+    study = copy.deepcopy(STUDY) | {"models": {"small": {"recipe": "small"}}, "recipes": {"small": recipe}}
+    train = {"source": {"kind": "shapetex", "split": "train"}, "samples": 200, "role": "training"}
+    study["datasets"] = study["datasets"] | {"train": train}
+    project.configure(study)
+    assert project.planned("weights") == {"prepare_training_images": 2, "train_model": 1, "weights": 1}
+    project.complete("weights")
+    assert project.planned("weights") == {}
+    project.configure(study | {"study": "another", "limit": 20, "models": study["models"] | {"vit": {"zoo": "vit_p8"}}})
+    assert project.planned("weights") == {"fetch_weights": 1, "weights": 1}
+    project.configure(study | {"recipes": {"small": recipe | {"epochs": 2}}})
+    assert project.planned("weights") == {"train_model": 1, "weights": 1}

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from withstand.datasets import shapetex
+from withstand.datasets import shapetex, splits
 from withstand.datasets.registry import KINDS, open_source
 from withstand.random import Stream
 
@@ -29,10 +29,10 @@ def test_a_sample_is_a_function_of_its_id():
 def test_samples_and_splits_differ():
     digests = {
         hashlib.sha256(shapetex.Source(split).read(name).tobytes()).hexdigest()
-        for split in shapetex.SPLITS
+        for split in splits.SHAPETEX
         for name in shapetex.Source(split).sample_ids(10)
     }
-    assert len(digests) == 10 * len(shapetex.SPLITS)
+    assert len(digests) == 10 * len(splits.SHAPETEX)
 
 
 def test_any_first_samples_are_balanced_and_sorted():

@@ -150,7 +150,7 @@ def test_only_our_own_weights_are_published(tmp_path):
 
 @pytest.mark.parametrize("name", zoo.names())
 def test_the_zoo_is_whole(name, tmp_path):
-    fetch_zoo_weights(name, tmp_path / "weights.safetensors")
+    fetch_zoo_weights(name, None, tmp_path / "weights.safetensors")
     header, entry = models.read_header(tmp_path / "weights.safetensors"), zoo.index()[name]
     assert header["recipe"] == entry["recipe"]
     assert models.describe({"zoo": name}, tmp_path / "weights.safetensors")["parameters"] == entry["parameters"]
@@ -162,5 +162,5 @@ def test_damaged_weights_of_the_zoo_are_told(tmp_path, monkeypatch):
     damaged.write_bytes(zoo.weights("vit_p8").read_bytes()[:-1] + b"x")
     monkeypatch.setattr(zoo, "weights", lambda name: damaged)
     with pytest.raises(WithstandError, match="the file is damaged"):
-        fetch_zoo_weights("vit_p8", tmp_path / "out.safetensors")
+        fetch_zoo_weights("vit_p8", None, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()

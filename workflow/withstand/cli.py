@@ -66,6 +66,10 @@ class Command(click.Group):
             return super().invoke(ctx)
         except WithstandError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.strerror is None:
+                raise
+            raise click.ClickException(f"{error.filename or 'input or output'}: {error.strerror}") from error
 
 
 @click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -84,11 +88,11 @@ def main() -> None:
 @click.argument("config", type=INPUT, default="config.yaml")
 def check(config: Path) -> None:
     """Check the config of a study and say what it will run."""
-    import yaml
+    from withstand.config import load_study, read_config
+    from withstand.dag import Dag
 
-    from withstand.config import load_study
-
-    study = load_study(yaml.safe_load(config.read_text(encoding="utf-8")) or {})
+    study = load_study(read_config(config))
+    Dag(study)
     sets = study.evaluation_sets()
     click.echo(f"{config}: study '{study.study}', {len(study.models)} models on {len(sets)} image sets")
     for dataset, family in sets:
@@ -109,17 +113,18 @@ def document_config(schema: Path, reference: Path) -> None:
 
 @main.command()
 @click.option("--zoo", help="Name of a model that comes with withstand.")
+@click.option("--sha256", help="Digest that the weights must have.")
 @click.option("--timm", help="Name of a timm model with its tag.")
 @click.option("--kwargs", type=JSON, default="{}", help="Arguments of the timm architecture (JSON).")
 @output_option
-def fetch_weights(zoo: str | None, timm: str | None, kwargs: dict, output: Path) -> None:
+def fetch_weights(zoo: str | None, sha256: str | None, timm: str | None, kwargs: dict, output: Path) -> None:
     """Fetch the weights of a model of the zoo or of timm, once, as safetensors."""
     from withstand.steps.models import fetch_timm_weights, fetch_zoo_weights
 
     if (zoo is None) == (timm is None):
         raise click.UsageError("give one of --zoo and --timm")
     if zoo is not None:
-        fetch_zoo_weights(zoo, output)
+        fetch_zoo_weights(zoo, sha256, output)
     else:
         fetch_timm_weights(timm, kwargs, output)
 
@@ -144,7 +149,7 @@ def train(recipe: dict, training: tuple[Path, ...], validation: tuple[Path, ...]
 def publish(weights: tuple[Path, ...]) -> None:
     """Copy trained weights into the package, in float16, with their recipe, accuracy and digest.
 
-    Name each as <model>=<file>, or just <file> to keep the name of its recipe.
+    A model is named by its recipe: <recipe>-<digest>.safetensors becomes <recipe>.
     """
     from withstand.steps.publish import publish as run
 

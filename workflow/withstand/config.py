@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from withstand import timm_index, zoo
@@ -28,6 +29,8 @@ class ConfigError(WithstandError):
 
 
 def _is_id(text: str) -> str:
+    if text in ("weights", "downloads"):
+        raise ValueError(f"the name '{text}' is taken")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
         raise ValueError("a name is letters, digits, '_' and '-', beginning with a letter or digit")
     return text
@@ -40,6 +43,13 @@ def _is_known(known: Iterable[str], kind: str):
         return text
 
     return check
+
+
+def _are_unique(values: tuple) -> tuple:
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} stands there twice")
+    return values
 
 
 def _nearest(text: object, known: Iterable[str]) -> str:
@@ -136,6 +146,10 @@ class ModelEntry(_Strict):
         tags = timm_index.tags().get(architecture, ())
         if tag and tags and tag not in tags:
             raise ValueError(f"timm: {architecture} has no weights '{tag}', but {', '.join(tags)}")
+        if self.checkpoint is None and "num_classes" in self.kwargs:
+            raise ValueError("kwargs.num_classes: pretrained weights would lose their outputs; give a checkpoint")
+        if self.checkpoint is not None and "num_classes" in self.kwargs and self.label_space is None:
+            raise ValueError("label_space: say what the outputs mean, since kwargs.num_classes changes them")
         if not tag and self.checkpoint is None:
             advice = f" (timm: {architecture}.{tags[0]})" if tags else ""
             raise ValueError(f"timm: {architecture} needs weights: name a tag{advice} or a checkpoint")
@@ -180,7 +194,7 @@ class DatasetEntry(_Strict):
     """Where the images come from."""
     samples: int | None = Field(None, ge=1)
     """How many, the first by sample id; all where it is not given."""
-    families: tuple[str, ...] = ()
+    families: Annotated[tuple[str, ...], AfterValidator(_are_unique)] = ()
     """Families of corruptions to apply; the clean images are always there."""
     role: Literal["evaluation", "training"] = "evaluation"
     """Training sets are for recipes only: no model is evaluated on them."""
@@ -191,9 +205,9 @@ class DatasetEntry(_Strict):
 class Family(_Strict):
     """A group of corruptions that are made, evaluated and rerun together."""
 
-    corruptions: tuple[CorruptionName, ...] = Field(min_length=1)
+    corruptions: Annotated[tuple[CorruptionName, ...], Field(min_length=1), AfterValidator(_are_unique)]
     """Names of corruptions."""
-    severities: tuple[Severity, ...] = Field(SEVERITIES, min_length=1)
+    severities: Annotated[tuple[Severity, ...], Field(min_length=1), AfterValidator(_are_unique)] = SEVERITIES
     """Which severities, 1 to 5."""
 
 
@@ -282,8 +296,18 @@ class Study(_Strict):
                 dataset = getattr(recipe, key)
                 if dataset not in self.datasets:
                     yield f"recipes.{name}.{key}: no dataset '{dataset}'{_nearest(dataset, self.datasets)}"
+            if recipe.dataset in self.datasets and self.datasets[recipe.dataset].role != "training":
+                yield f"recipes.{name}.dataset: '{recipe.dataset}' would be evaluated on too; give it role: training"
+            yield from self._check_outputs(name, recipe)
         if CLEAN in self.families:
             yield "families.clean: the name is taken by the clean images"
+
+    def _check_outputs(self, name: str, recipe: Recipe) -> Iterable[str]:
+        if recipe.dataset in self.datasets:
+            classes = len(open_source(self.datasets[recipe.dataset].source.model_dump()).class_names())
+            outputs = recipe.kwargs.get("num_classes", 1000)
+            if outputs != classes:
+                yield f"recipes.{name}.kwargs.num_classes: {outputs}, but {recipe.dataset} has {classes} classes"
 
     def _check_datasets(self) -> Iterable[str]:
         for name, dataset in self.datasets.items():
@@ -302,16 +326,25 @@ class Study(_Strict):
 
     def sample_count(self, dataset: str) -> int:
         """Number of samples of an image set, known before anything is made."""
+        count = self._whole_count(dataset)
+        whole = self.limit is None or self.datasets[dataset].role == "training"
+        return count if whole else min(count, self.limit)
+
+    def _whole_count(self, dataset: str) -> int:
         entry = self.datasets[dataset]
-        count = entry.samples or open_source(entry.source.model_dump()).available()
-        return count if entry.role == "training" or self.limit is None else min(count, self.limit)
+        return entry.samples or open_source(entry.source.model_dump()).available()
 
     def shards(self, dataset: str) -> dict[str, tuple[int, int]]:
         """The shards of an image set: name to first sample and the one past the last."""
-        count, size = self.sample_count(dataset), self.images.shard_size
-        return {
-            f"{number:04d}": (start, min(start + size, count)) for number, start in enumerate(range(0, count, size))
-        }
+        return self._split(self.sample_count(dataset))
+
+    def whole_shards(self, dataset: str) -> dict[str, tuple[int, int]]:
+        """The shards of an image set that is trained on, whatever the limit."""
+        return self._split(self._whole_count(dataset))
+
+    def _split(self, count: int) -> dict[str, tuple[int, int]]:
+        starts = range(0, count, self.images.shard_size)
+        return {f"{number:04d}": (start, min(start + starts.step, count)) for number, start in enumerate(starts)}
 
     def evaluation_sets(self) -> list[tuple[str, str]]:
         """(dataset, family) of every image set that models are evaluated on."""
@@ -336,16 +369,17 @@ class Study(_Strict):
     def training(self, recipe: str) -> dict:
         """All that shapes the weights of a recipe: itself and its datasets."""
         entry = self.recipes[recipe]
-        sets = {
-            key: {
-                "source": self.datasets[name].source.model_dump(mode="json"),
-                "samples": self.sample_count(name),
-                "size": self.images.size,
-                "codec": self.images.codec,
-            }
-            for key, name in (("dataset", entry.dataset), ("validation", entry.validation))
-        }
+        sets = {key: self.image_set(getattr(entry, key)) for key in ("dataset", "validation")}
         return entry.model_dump(mode="json") | sets
+
+    def image_set(self, dataset: str) -> dict:
+        """All that shapes the clean images of a dataset, `limit` apart."""
+        return {
+            "source": self.datasets[dataset].source.model_dump(mode="json"),
+            "samples": self._whole_count(dataset),
+            "size": self.images.size,
+            "codec": self.images.codec,
+        }
 
 
 def canonical(value: object) -> str:
@@ -356,6 +390,35 @@ def canonical(value: object) -> str:
 def short_digest(value: object) -> str:
     """Eight hex digits of the canonical JSON of a value."""
     return hashlib.blake2b(canonical(value).encode(), digest_size=4).hexdigest()
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A YAML loader that refuses a key that stands twice, where others keep the last one in silence."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ConfigError(f"{node.start_mark.name}: line {key_node.start_mark.line + 1}: '{key}' stands twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_config(path: Path) -> dict:
+    """Read a config file.
+
+    Raises:
+        ConfigError: if it is not YAML, no mapping, or has a key twice.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            content = yaml.load(file, _UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values, e.g. 'study: name'")
+    return content
 
 
 def load_study(config: Mapping) -> Study:

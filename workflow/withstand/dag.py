@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from withstand.config import CLEAN, ConfigError, Study, canonical
+from withstand import zoo
+from withstand.config import CLEAN, ConfigError, DatasetEntry, Study, canonical, short_digest
 from withstand.corruptions.constants import CORRUPTIONS
 from withstand.provenance import code_digest, is_at_hand
 
@@ -81,11 +82,11 @@ class Dag:
 
     def training_shards(self, wildcards) -> list[str]:
         """The training images of a recipe, by the name of its weights."""
-        return self._shards(self._recipe(wildcards.weights).dataset, CLEAN)
+        return self._training_shards(self._recipe(wildcards.weights).dataset)
 
     def validation_shards(self, wildcards) -> list[str]:
         """The validation images of a recipe, by the name of its weights."""
-        return self._shards(self._recipe(wildcards.weights).validation, CLEAN)
+        return self._training_shards(self._recipe(wildcards.weights).validation)
 
     def model_predictions(self, wildcards) -> list[str]:
         """The predictions of a model on all image sets."""
@@ -106,6 +107,10 @@ class Dag:
         """Names of weights that are fetched: of the zoo and of timm."""
         return sorted(self._weights_sources())
 
+    def training_images(self) -> list[str]:
+        """Names of image sets that recipes are trained on."""
+        return sorted(self._training_sets())
+
     def trained_weights(self) -> list[str]:
         """Names of weights that recipes train."""
         return sorted(self._recipes_by_weights())
@@ -115,6 +120,10 @@ class Dag:
     def fetch_arguments(self, wildcards) -> list[str]:
         """Arguments of `withstand fetch-weights`."""
         return self._weights_sources()[wildcards.weights]
+
+    def fetch_code(self, wildcards) -> str:
+        kind = "zoo" if self._weights_sources()[wildcards.weights][0] == "--zoo" else "timm"
+        return code_digest(f"withstand.steps.models:fetch_{kind}_weights")
 
     def recipe_spec(self, wildcards) -> str:
         """A recipe and the sets it is trained on."""
@@ -135,11 +144,17 @@ class Dag:
 
     def source_spec(self, wildcards) -> str:
         """Where the images of a dataset come from."""
-        return canonical(self.study.datasets[wildcards.dataset].source.model_dump(mode="json"))
+        return canonical(self._dataset(wildcards).source.model_dump(mode="json"))
 
     def sample_range(self, wildcards) -> str:
         """The samples of a shard, as `start:stop`."""
         start, stop = self.study.shards(wildcards.dataset)[wildcards.shard]
+        return f"{start}:{stop}"
+
+    def training_range(self, wildcards) -> str:
+        """The samples of a shard of training images, as `start:stop`."""
+        dataset = self._training_sets()[wildcards.images]
+        start, stop = self.study.whole_shards(dataset)[wildcards.shard]
         return f"{start}:{stop}"
 
     def corruptions_spec(self, wildcards) -> str:
@@ -172,7 +187,7 @@ class Dag:
         return code_digest("withstand.steps.predict:predict", *self._model_code(wildcards.model))
 
     def source_code(self, wildcards) -> str:
-        kind = self.study.datasets[wildcards.dataset].source.kind
+        kind = self._dataset(wildcards).source.kind
         return code_digest("withstand.steps.datasets:prepare_images", f"withstand.datasets.{kind}:Source")
 
     def corruption_code(self, wildcards) -> str:
@@ -190,6 +205,25 @@ class Dag:
     def _shards(self, dataset: str, family: str) -> list[str]:
         folder = f"{self._results}/images/{dataset}/{family}"
         return [f"{folder}/{shard}.h5" for shard in self.study.shards(dataset)]
+
+    def _training_shards(self, dataset: str) -> list[str]:
+        folder = f"results/weights/images/{self._training_name(dataset)}"
+        return [f"{folder}/{shard}.h5" for shard in self.study.whole_shards(dataset)]
+
+    def _training_name(self, dataset: str) -> str:
+        layout = {"shard_size": self.study.images.shard_size}
+        return f"{dataset}-{short_digest(self.study.image_set(dataset) | layout)}"
+
+    def _dataset(self, wildcards) -> DatasetEntry:
+        """The dataset of a job, by its name or that of its training images."""
+        name = wildcards.get("dataset") or self._training_sets()[wildcards.images]
+        return self.study.datasets[name]
+
+    @lru_cache  # noqa: B019 - one instance a process
+    def _training_sets(self) -> dict[str, str]:
+        recipes = self.study.recipes.values()
+        names = {name for recipe in recipes for name in (recipe.dataset, recipe.validation)}
+        return {self._training_name(name): name for name in names}
 
     def _model_code(self, model: str) -> list[str]:
         """A model's own function, where its code lies in the working directory; installed packages have versions."""
@@ -210,7 +244,7 @@ class Dag:
         for name, model in self.study.models.items():
             weights = self.study.weights_name(name)
             if model.zoo:
-                sources[weights] = ["--zoo", model.zoo]
+                sources[weights] = ["--zoo", model.zoo, "--sha256", zoo.index()[model.zoo]["sha256"]]
             elif model.timm and weights:
                 sources[weights] = ["--timm", model.timm, "--kwargs", canonical(model.kwargs)]
         return sources

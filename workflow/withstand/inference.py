@@ -47,9 +47,9 @@ def predict_set(
     with ExitStack() as stack:
         files = [stack.enter_context(ImageFile(path)) for path in paths]
         samples = files[0].samples
-        modes = label_modes(samples, outputs)
+        modes = label_modes(samples, outputs, model.label_space)
         layout = predictions.schema(outputs, modes, facts)
-        forward = Forward(model, batch_size, device)
+        forward = Forward(model, outputs, batch_size, device)
         writer = stack.enter_context(predictions.create(output, layout))
         copies = sum(len(file) * len(file.conditions) for file in files)
         advance = stack.enter_context(
@@ -91,12 +91,14 @@ def _batches(files: Sequence[ImageFile], size: int) -> Iterator[_Batch]:
                 yield _Batch(file, corruption, severity, images, last=start + size >= len(file))
 
 
-def label_modes(samples: Samples, outputs: int) -> tuple[str, ...]:
+def label_modes(samples: Samples, outputs: int, label_space: str) -> tuple[str, ...]:
     """The label modes of a set: ``subset`` only where the set's classes are fewer than the outputs.
 
     Raises:
-        ModelError: if the model has another number of outputs than the label space.
+        ModelError: if the model answers in another label space, or has another number of outputs than it.
     """
+    if label_space != samples.label_space:
+        raise ModelError(f"the model answers in the label space {label_space}, the images are of {samples.label_space}")
     if outputs != len(samples.class_names):
         raise ModelError(
             f"the model has {outputs} outputs, the label space {samples.label_space} {len(samples.class_names)}"
@@ -154,8 +156,8 @@ def _float(values: torch.Tensor) -> np.ndarray:
 class Forward:
     """A model with a batch size that steps down, for good, when memory runs out."""
 
-    def __init__(self, model: Classifier, batch_size: int, device: torch.device | str) -> None:
-        self._model, self._device = model, torch.device(device)
+    def __init__(self, model: Classifier, outputs: int, batch_size: int, device: torch.device | str = "cpu") -> None:
+        self._model, self._outputs, self._device = model, outputs, torch.device(device)
         self.batch_size = batch_size
 
     def __call__(self, images: np.ndarray) -> torch.Tensor:
@@ -168,25 +170,31 @@ class Forward:
         pixels = torch.from_numpy(images)
         parts, start = [], 0
         while start < len(pixels):
+            part = pixels[start : start + self.batch_size]
             try:
-                parts.append(self._forward(pixels[start : start + self.batch_size]))
-            except torch.OutOfMemoryError:
+                parts.append(self._forward(part))
+            except Exception as error:
+                if not is_memory_error(error):
+                    raise
                 self._step_down()
                 continue
-            start += len(parts[-1])
+            start += len(part)
         return torch.cat(parts)
 
     @torch.inference_mode()
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
         images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
         try:
-            return self._model(images).float().cpu()
-        except torch.OutOfMemoryError:
-            raise
+            logits = self._model(images)
         except Exception as error:
-            if "CUDA" in str(error):  # the card's fault, not the model's
+            if is_memory_error(error) or _is_machine_error(error):
                 raise
             raise ModelError(f"the model fails on a batch of {len(pixels)}: {type(error).__name__}: {error}") from error
+        expected = (len(pixels), self._outputs)
+        if not isinstance(logits, torch.Tensor) or logits.shape != expected:
+            found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+            raise ModelError(f"the model returns {found} for a batch of {len(pixels)}, expected {expected}")
+        return logits.float().cpu()
 
     def _step_down(self) -> None:
         if self.batch_size == 1:
@@ -195,3 +203,14 @@ class Forward:
         print(f"out of memory: going on with batches of {self.batch_size}", file=sys.stderr)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether memory ran out, on a card or in the machine; torch has no type of its own for the latter."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def _is_machine_error(error: BaseException) -> bool:
+    """Whether the machine failed rather than the model."""
+    libraries = ("CUDA error", "cuDNN error", "CUBLAS_STATUS")
+    return isinstance(error, (torch.AcceleratorError, OSError)) or any(name in str(error) for name in libraries)

@@ -65,10 +65,11 @@ class Classifier(nn.Module):
     Resizing and normalisation happen inside, so every perturbation lives in [0, 1] pixel space.
     """
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, label_space: str = "") -> None:
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
+        self.label_space = label_space
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
 
@@ -90,7 +91,8 @@ def load(spec: Mapping, weights: Path | None, device: torch.device | str = "cpu"
     network = build(architecture)
     if weights is not None:
         load_weights(network, weights)
-    return Classifier(network, architecture.preprocessing).eval().requires_grad_(False).to(device)
+    model = Classifier(network, architecture.preprocessing, architecture.label_space)
+    return model.eval().requires_grad_(False).to(device)
 
 
 def describe(spec: Mapping, weights: Path | None) -> dict:
@@ -103,10 +105,14 @@ def describe(spec: Mapping, weights: Path | None) -> dict:
         ModelError: if the model cannot be built, its weights do not fit, or it does not return logits.
     """
     architecture = resolve(spec, weights)
-    network = build(architecture, device="meta")
+    try:
+        network = build(architecture, device="meta")
+        logits, flops = _trace(network, architecture, "meta")
+    except ModelError:  # some code looks at values, and needs real ones
+        network = build(architecture)
+        logits, flops = _trace(network, architecture, "cpu")
     if weights is not None:
         _check_fit(network, _weight_shapes(weights), weights)
-    logits, flops = _trace(network, architecture)
     return {
         "architecture": {"source": architecture.source, "name": architecture.name, "kwargs": dict(architecture.kwargs)},
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -124,7 +130,7 @@ def describe(spec: Mapping, weights: Path | None) -> dict:
 def resolve(spec: Mapping, weights: Path | None) -> Architecture:
     """The architecture of an entry: from the header of our own weights, from timm, or from a user's function."""
     if "timm" in spec:
-        network = _build("timm", spec["timm"], spec.get("kwargs", {}), device="meta")
+        network = _build_somewhere("timm", spec["timm"], spec.get("kwargs", {}))
         defaults = resolve_data_config({}, model=network)
         preprocessing = _preprocessing(defaults, spec.get("preprocessing", {}), spec.get("kwargs", {}))
         label_space = spec.get("label_space") or _imagenet(network)
@@ -151,20 +157,28 @@ def build(architecture: Architecture, device: str = "cpu") -> nn.Module:
     return _build(architecture.source, architecture.name, architecture.kwargs, device)
 
 
+def _build_somewhere(source: str, name: str, kwargs: Mapping) -> nn.Module:
+    try:
+        return _build(source, name, kwargs, "meta")
+    except ModelError:
+        return _build(source, name, kwargs, "cpu")
+
+
 def _build(source: str, name: str, kwargs: Mapping, device: str) -> nn.Module:
+    torch.manual_seed(0)  # weights that no file sets are the same in every job
     try:
         with torch.device(device):
             if source == "timm":
                 network = timm.create_model(name, pretrained=False, **kwargs)
             else:
                 network = import_function(name)(**kwargs)
-    except ModelError:
+    except (ModelError, MemoryError):
         raise
     except Exception as error:
         raise ModelError(f"{name} with {dict(kwargs)} cannot be built: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
         raise ModelError(f"{name} returned a {type(network).__name__}, not a torch module")
-    return network.eval()
+    return network.eval().requires_grad_(False)
 
 
 def import_function(path: str) -> Callable:
@@ -183,14 +197,15 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a weights file: safetensors, or a torch file of nothing but tensors. No pickle is run.
 
     Raises:
-        ModelError: if the file cannot be read so.
+        ModelError: if the file is in another format.
+        OSError: if it cannot be read at all.
     """
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such weights file") from None
+    except (OSError, MemoryError):
+        raise
     except Exception as error:
         raise ModelError(
             f"{path}: neither safetensors nor a plain state dict ({type(error).__name__}). Pickled objects are never "
@@ -233,7 +248,7 @@ def read_header(path: Path) -> dict:
     try:
         with safe_open(path, framework="pt") as file:
             return json.loads(file.metadata()[HEADER])
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
+    except (SafetensorError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not weights that withstand trained ({type(error).__name__})") from error
 
 
@@ -243,7 +258,7 @@ def _weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise ModelError(f"{path}: not a safetensors file ({error})") from error
 
 
@@ -278,17 +293,20 @@ def _imagenet(network: nn.Module) -> str:
     return "imagenet-1k" if outputs == 1000 else f"{outputs} classes"
 
 
-def _trace(network: nn.Module, architecture: Architecture) -> tuple[torch.Tensor, int]:
+def _trace(network: nn.Module, architecture: Architecture, device: str) -> tuple[torch.Tensor, int]:
+    """Logits and FLOPs of one image, on a device where ``meta`` computes shapes alone."""
     size = architecture.preprocessing.input_size
     counter = FlopCounterMode(display=False)
     try:
         with counter, torch.no_grad():
-            logits = network(torch.empty(1, 3, size, size, device="meta"))
+            logits = network(torch.zeros(1, 3, size, size, device=device))
+    except MemoryError:
+        raise
     except Exception as error:
         raise ModelError(
             f"{architecture.name} fails on one {size} px image: {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1 or logits.shape[1] < 2:
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ModelError(f"{architecture.name} returns {found} for one image, expected logits (1, classes)")
     return logits, counter.get_total_flops()
@@ -303,7 +321,7 @@ def _depth(network: nn.Module) -> int | None:
     if all(isinstance(stage, nn.Sequential) for stage in stages):
         return sum(len(stage) for stage in stages)
     nested = getattr(network, "stages", None)
-    if nested is not None and all(hasattr(stage, "blocks") for stage in nested):
+    if isinstance(nested, (nn.Sequential, nn.ModuleList)) and all(hasattr(stage, "blocks") for stage in nested):
         return sum(len(stage.blocks) for stage in nested)
     return None
 
@@ -311,4 +329,4 @@ def _depth(network: nn.Module) -> int | None:
 def _grid(network: nn.Module) -> list[int] | None:
     """Patches (vertical, horizontal) of the patch embedding, where there is one."""
     grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
-    return list(grid) if grid else None
+    return list(grid) if isinstance(grid, tuple) else None

@@ -17,8 +17,10 @@ from pathlib import Path
 
 PACKAGE = "withstand"
 
-_NEUTRAL = frozenset(f"{PACKAGE}.{name}" for name in ("errors", "files", "prefetch", "progress", "provenance", "run"))
-"""Modules that carry results but do not shape them."""
+_NEUTRAL = frozenset(
+    f"{PACKAGE}.{name}" for name in ("datasets.splits", "errors", "files", "prefetch", "progress", "provenance", "run")
+)
+"""Modules that carry results, or say how many there are, but do not shape them."""
 
 _LIBRARIES = ("withstand", "torch", "torchvision", "timm", "numpy", "pandas", "pyarrow", "h5py", "pillow", "snakemake")
 
@@ -47,9 +49,10 @@ def code_digest(*functions: str) -> str:
     closure: dict[tuple[str, str], str] = {}
     for function in functions:
         module, _, name = function.partition(":")
-        if name not in _module(module).definitions:
-            raise LookupError(f"{module} defines no {name}")
+        _module(module)
         _collect(module, name, closure)
+        if not closure:
+            raise LookupError(f"{module} defines no {name}")
     text = "\n".join(f"{module}:{name} {tree}" for (module, name), tree in sorted(closure.items()))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -61,10 +64,11 @@ def is_at_hand(module: str) -> bool:
 
 @dataclass
 class _Module:
-    """A module's top level by name: statements that define it, and what its imports stand for."""
+    """A module's top level by name: the statements that define it, and what its imports stand for."""
 
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)
 
 
 def _collect(module: str, name: str, closure: dict[tuple[str, str], str]) -> None:
@@ -73,35 +77,43 @@ def _collect(module: str, name: str, closure: dict[tuple[str, str], str]) -> Non
         return
     table = _module(module)
     if name not in table.definitions:
-        if name in table.imports:
-            _collect_import(*table.imports[name], None, closure)
+        _follow(table, name, (), closure)
         return
     statements = table.definitions[name]
     closure[module, name] = "\n".join(_normal_form(statement) for statement in statements)
     for statement in statements:
-        for base, attribute in _references(statement):
+        for base, attributes in _references(statement):
             if base in table.definitions:
                 _collect(module, base, closure)
-            elif base in table.imports:
-                _collect_import(*table.imports[base], attribute, closure)
+            else:
+                _follow(table, base, attributes, closure)
 
 
-def _collect_import(module: str, name: str | None, attribute: str | None, closure: dict) -> None:
-    """Follow ``import module`` or ``from module import name`` as far as it stays in the code at hand."""
-    if name is not None and _source_file(f"{module}.{name}"):
-        module, name = f"{module}.{name}", None
-    name = name or attribute
-    if name is not None and _source_file(module):
-        _collect(module, name, closure)
+def _follow(table: _Module, name: str, attributes: tuple[str, ...], closure: dict) -> None:
+    """Follow a name that a module imports, with the attributes taken from it, as far as its code is at hand."""
+    if name in table.imports:
+        module, imported = table.imports[name]
+        path = (imported, *attributes) if imported else attributes
+        while path and _source_file(f"{module}.{path[0]}"):
+            module, path = f"{module}.{path[0]}", path[1:]
+        if path and _source_file(module):
+            _collect(module, path[0], closure)
+        return
+    for star in table.stars:
+        if _source_file(star):
+            _collect(star, name, closure)
 
 
-def _references(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
-    """Names that a tree reads, with the attribute taken from them, if any."""
+def _references(tree: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Names that a tree reads, each with the attributes taken from it: ``a.b.c`` is ("a", ("b", "c"))."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            yield node.value.id, node.attr
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            yield node.id, None
+        attributes: tuple[str, ...] = ()
+        base = node
+        while isinstance(base, ast.Attribute):
+            attributes = (base.attr, *attributes)
+            base = base.value
+        if isinstance(base, ast.Name) and isinstance(base.ctx, ast.Load):
+            yield base.id, attributes
 
 
 @lru_cache
@@ -110,25 +122,41 @@ def _module(name: str) -> _Module:
     if path is None:
         raise LookupError(f"no Python source for the module {name}")
     table = _Module()
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
-            continue
-        for node in ast.walk(statement):
-            _add_import(table, node, name)
+    parent = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    for statement in _top_level(tree.body):
         for defined in _defined_names(statement):
             table.definitions.setdefault(defined, []).append(statement)
+    for node in ast.walk(tree):
+        _add_import(table, node, parent)
     return table
 
 
-def _add_import(table: _Module, node: ast.AST, module: str) -> None:
+def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a module, those under ``if``, ``try`` and ``with`` included."""
+    for statement in body:
+        if isinstance(statement, (ast.If, ast.Try, ast.With)):
+            for part in ("body", "orelse", "finalbody"):
+                yield from _top_level(getattr(statement, part, []))
+            for handler in getattr(statement, "handlers", []):
+                yield from _top_level(handler.body)
+        else:
+            yield statement
+
+
+def _add_import(table: _Module, node: ast.AST, parent: str) -> None:
     if isinstance(node, ast.Import):
         for alias in node.names:
-            table.imports[alias.asname or alias.name.partition(".")[0]] = (alias.name, None)
+            first = alias.name.partition(".")[0]
+            table.imports[alias.asname or first] = (alias.name if alias.asname else first, None)
     elif isinstance(node, ast.ImportFrom):
-        parent = module.rsplit(".", node.level)[0] if node.level else ""
-        origin = ".".join(part for part in (parent, node.module) if part)
+        folder = parent.rsplit(".", node.level - 1)[0] if node.level > 1 else parent
+        origin = ".".join(part for part in (folder if node.level else "", node.module) if part)
         for alias in node.names:
-            table.imports[alias.asname or alias.name] = (origin, alias.name)
+            if alias.name == "*":
+                table.stars.append(origin)
+            else:
+                table.imports[alias.asname or alias.name] = (origin, alias.name)
 
 
 def _defined_names(statement: ast.stmt) -> list[str]:

@@ -29,6 +29,7 @@ RUN_VARIABLE = "WITHSTAND_RUN"
 """Environment variable that tells steps which process runs them: ``host:pid``."""
 
 _GRACE = 5.0
+_STALE = 24 * 3600.0
 
 
 class RunningError(WithstandError):
@@ -51,6 +52,9 @@ class Run:
         self._lock = _take_lock(self.folder / ".lock", self.study)
         for leftover in self.folder.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
+        for leftover in (self.folder.parent / "weights").rglob(".*.tmp"):
+            if time.time() - leftover.stat().st_mtime > _STALE:  # other studies may be writing here
+                leftover.unlink(missing_ok=True)
         os.environ[RUN_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}"
         self._started = datetime.now(UTC)
 
@@ -76,12 +80,11 @@ class Run:
         """Where the results lie, and what a reader should know first, for the end of a run."""
         from withstand.steps.tabulate import warnings
 
-        tables = self.folder / "tables"
+        accuracy, failures = (self.folder / f"tables/{name}.parquet" for name in ("accuracy", "failures"))
+        if not (accuracy.exists() and failures.exists()):
+            return f"Results of '{self.study}' lie in {self.folder}; its tables are not made yet."
         lines = [f"Tables and figures of '{self.study}' lie in {self.folder}/tables and {self.folder}/figures."]
-        if (tables / "accuracy.parquet").exists() and (tables / "failures.parquet").exists():
-            found = warnings(tables / "accuracy.parquet", tables / "failures.parquet")
-            lines += [f"Note: {warning}" for warning in found]
-        return "\n".join(lines)
+        return "\n".join(lines + [f"Note: {warning}" for warning in warnings(accuracy, failures)])
 
 
 def use_own_environment() -> None:

@@ -23,6 +23,8 @@ def tags() -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for text in _sources():
         for name, tag in _TAG.findall(text):
+            if tag == "untrained":
+                continue
             found.setdefault(name, []).append(tag)
     return {name: tuple(names) for name, names in found.items()}
 

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from withstand.datasets import splits
 from withstand.random import Stream
 
 SIZE = 64
 """Height and width of an image, in pixels."""
-
-SPLITS = {"train": 200_000, "validation": 10_000, "test": 10_000, "pool": 100_000}
-"""Samples in each split. Splits share no sample."""
 
 _SEED = 2021
 _GRAIN = 2
@@ -26,12 +24,12 @@ _GRAIN = 2
 
 @dataclass(frozen=True)
 class Source:
-    """One split as a source of images (see ``datasets.registry.Source``)."""
+    """One split as a source of images (see ``datasets.registry.Source``). Splits share no sample."""
 
     split: str
 
     def available(self) -> int:
-        return SPLITS[self.split]
+        return splits.SHAPETEX[self.split]
 
     def sample_ids(self, count: int) -> list[str]:
         return [f"{self.split}-{index:06d}" for index in range(count)]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.style import MUTED, Style, spread, words
+from withstand.figures.style import CHOICES, MUTED, Style, choices, spread, words
 
 CLEAN = "clean"
 MEAN = "mean over corruptions"
@@ -24,7 +24,7 @@ def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     names = [*corrupted["corruption"].unique(), MEAN]
     drawn = pd.concat([*(clean.assign(corruption=name) for name in names), corrupted, means])
     drawn["corruption"] = pd.Categorical(drawn["corruption"], names, ordered=True)
-    columns = ["corruption", "model", "severity", "value", "low", "high", "n", "images"]
+    columns = ["dataset", "corruption", "model", "severity", "value", "low", "high", "n", "images", *CHOICES]
     return drawn[columns].sort_values(["corruption", "model", "severity"], ignore_index=True)
 
 
@@ -49,8 +49,11 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         axes.flat[number].set_xlabel("severity (0: clean)")
         axes.flat[number].tick_params(labelbottom=True)
     images = int(data["images"].max())
-    note = f"{images:,} images at each point; bands are 95% Wilson intervals, in the mean clustered by image."
-    figure.text(0.0, -0.01, note, fontsize=7.5, color=MUTED)
+    note = (
+        f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images at each point; {choices(data)}.\n"
+        "Bands are 95% Wilson intervals, in the mean clustered by image."
+    )
+    figure.text(0.0, -0.04, note, fontsize=7.5, color=MUTED)
     figure.tight_layout(h_pad=1.1, w_pad=1.0)
     return figure
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.style import MUTED, Style
+from withstand.figures.style import CHOICES, MUTED, Style, choices
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -16,7 +16,8 @@ def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """One row a model: accuracy on the clean images, and pooled over every corruption and severity."""
     rows = accuracy[accuracy["label_mode"] == "all"]
     values = ["value", "low", "high", "n"]
-    clean = rows[rows["family"] == "clean"].set_index("model")[values].add_prefix("clean_")
+    clean = rows[rows["family"] == "clean"].set_index("model")
+    clean = clean[["dataset", *CHOICES]].join(clean[values].add_prefix("clean_"))
     pooled = rows[rows[["family", "corruption", "severity"]].isna().all(axis=1)]
     corrupted = pooled.set_index("model")[values].add_prefix("corrupted_")
     about = models.set_index("model")[["family", "parameters"]]
@@ -62,8 +63,10 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         side.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.grid()
     images = int(data["clean_n"].max())
-    figure.text(
-        0.02, -0.02, f"{images:,} images; bars are 95% intervals, clustered by image.", fontsize=7.5, color=MUTED
+    note = (
+        f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images; {choices(data)}.\n"
+        "Bars are 95% intervals, clustered by image."
     )
+    figure.text(0.02, -0.04, note, fontsize=7.5, color=MUTED)
     figure.tight_layout()
     return figure

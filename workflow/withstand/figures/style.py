@@ -12,12 +12,16 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from withstand.files import atomic_output
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5A5A5A", "#882255")
 """Okabe & Ito's colours (Color Universal Design, 2008) without yellow, which vanishes on white; grey, wine."""
+
+CHOICES = ["label_mode", "policy"]
+"""Columns of tables that name a choice of protocol."""
 
 INK, MUTED, GRID = "#222222", "#6b6b6b", "#e3e3e3"
 
@@ -105,6 +109,14 @@ def _isotonic(values: np.ndarray) -> np.ndarray:
             (mean, count), (last, more) = pools[-2], pools.pop()
             pools[-1] = [(mean * count + last * more) / (count + more), count + more]
     return np.concatenate([[mean] * count for mean, count in pools])
+
+
+def choices(data: pd.DataFrame) -> str:
+    """The choices of protocol behind rows drawn, in words."""
+    mode, policy = data["label_mode"].iloc[0], data["policy"].iloc[0]
+    outputs = {"all": "top-1 over all outputs", "subset": "top-1 over the set's classes"}[mode]
+    images = {"stored": "images as stored, resized on the device"}.get(policy, policy)
+    return f"{outputs}, {images}"
 
 
 def words(name: str) -> str:

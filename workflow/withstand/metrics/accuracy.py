@@ -16,14 +16,14 @@ from withstand.predictions import LABEL_MODES
 METRIC = "accuracy"
 CLEAN = "clean"
 
-POOLED_OVER = (
+POOLED_BY = (
     ("family", "corruption"),
     ("family", "severity"),
     ("family",),
     ("severity",),
     (),
 )
-"""What pooled rows keep: severities of a corruption, corruptions of a family, ..., at last everything corrupted."""
+"""What each kind of pooled rows keeps apart: at first the corruptions of each family, at last nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,12 @@ class Condition:
     correct: np.ndarray
 
 
-def accuracy_rows(files: Mapping[str, Path]) -> pd.DataFrame:
+def accuracy_rows(files: Mapping[str, Path], *, complete: bool = True) -> pd.DataFrame:
     """Accuracy under every condition, and pooled.
 
     Args:
         files: the files of predictions by family, of one model on one dataset.
+        complete: whether these are all families of the dataset; only then are families pooled.
 
     Returns columns family, corruption, severity, label_mode, metric, value, low, high, n (predictions) and images. A
     pooled row has no value in the columns over which it pools, and its interval is clustered by image; clean images
@@ -49,7 +50,7 @@ def accuracy_rows(files: Mapping[str, Path]) -> pd.DataFrame:
     rows = []
     for mode in _modes(next(iter(files.values()))):
         conditions = [condition for family, path in files.items() for condition in _conditions(family, path, mode)]
-        rows += [row | {"label_mode": mode, "metric": METRIC} for row in _rows(conditions)]
+        rows += [row | {"label_mode": mode, "metric": METRIC} for row in _rows(conditions, complete)]
     return pd.DataFrame(rows)
 
 
@@ -58,12 +59,12 @@ def _modes(path: Path) -> list[str]:
     return [mode for mode in LABEL_MODES if f"correct_{mode}" in names]
 
 
-def _rows(conditions: list[Condition]) -> Iterator[dict]:
+def _rows(conditions: list[Condition], complete: bool) -> Iterator[dict]:
     for condition in conditions:
         keys = {"family": condition.family, "corruption": condition.corruption, "severity": condition.severity}
         yield keys | _proportion([condition])
     corrupted = [condition for condition in conditions if condition.family != CLEAN]
-    for kept in POOLED_OVER:
+    for kept in (keys for keys in POOLED_BY if complete or "family" in keys):
         groups: dict[tuple, list[Condition]] = {}
         for condition in corrupted:
             groups.setdefault(tuple(getattr(condition, key) for key in kept), []).append(condition)

@@ -20,7 +20,7 @@ def clustered_wilson(successes: np.ndarray, trials: int) -> tuple[float, float]:
     Trials of one image are not independent, so the number of trials is replaced by the effective sample size:
     trials divided by the design effect, the variance of the mean over images against that of independent trials
     (Dean & Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", 2015).
-    Where all trials agree the images themselves are the sample.
+    The effective sample is never larger than the trials; where all images agree, the images themselves are the sample.
 
     Args:
         successes: for each image the number of its successes, float or int (images).
@@ -28,6 +28,9 @@ def clustered_wilson(successes: np.ndarray, trials: int) -> tuple[float, float]:
     """
     images = len(successes)
     share = successes.sum() / (images * trials)
-    variance = np.var(successes / trials, ddof=1) / images if images > 1 else 0.0
-    effective = share * (1 - share) / variance if variance > 0 else images
+    if np.ptp(successes) == 0:
+        effective = images
+    else:
+        variance = np.var(successes / trials, ddof=1) / images
+        effective = min(share * (1 - share) / variance, images * trials)
     return wilson(share * effective, effective)

@@ -32,6 +32,8 @@ def draw_accuracy(
         raise WithstandError(f"{accuracy}: no model has results on {dataset}, so there is nothing to draw")
     module = import_module(f"withstand.figures.{kind}")
     drawn = module.select(rows, pd.read_parquet(models))
+    if drawn.empty:
+        raise WithstandError(f"{accuracy}: no model has both clean and corrupted results on {dataset}")
     with figure_style():
         save(module.draw(drawn, Style(**style)), svg, png, Style(**style).dpi)
     write_text(data, drawn.to_csv(index=False))

@@ -13,16 +13,16 @@ from withstand.files import atomic_output, sha256, write_text
 from withstand.provenance import versions
 
 
-def fetch_zoo_weights(name: str, output: Path) -> None:
-    """Copy the weights of a model that comes with withstand, checked against their digest.
+def fetch_zoo_weights(name: str, digest: str | None, output: Path) -> None:
+    """Copy the weights of a model that comes with withstand, checked against a digest, that of the index by default.
 
     Raises:
         WithstandError: if the installed file is damaged.
     """
     path = zoo.weights(name)
-    if sha256(path) != zoo.index()[name]["sha256"]:
+    if sha256(path) != (digest or zoo.index()[name]["sha256"]):
         raise WithstandError(
-            f"{path}: the file is damaged (its digest is not that of the index); install withstand again"
+            f"{path}: the file is damaged (its digest is not the expected one); install withstand again"
         )
     with atomic_output(output) as temporary:
         shutil.copyfile(path, temporary)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from withstand.files import atomic_output
-from withstand.metrics.accuracy import accuracy_rows
+from withstand.metrics.accuracy import CLEAN, accuracy_rows
 from withstand.predictions import METADATA, read_facts
 from withstand.steps.models import read_card
 
@@ -72,10 +72,11 @@ def summarise(predictions: Sequence[Path], output: Path) -> None:
             failures.append({key: facts[key] for key in ("model", "dataset", "family")} | {"reason": facts["failure"]})
         else:
             sets.setdefault((facts["model"], facts["dataset"], facts["policy"]), {})[facts["family"]] = path
-    tables = [
-        accuracy_rows(files).assign(model=model, dataset=dataset, policy=policy)
-        for (model, dataset, policy), files in sets.items()
-    ]
+    incomplete = {(failure["model"], failure["dataset"]) for failure in failures if failure["family"] != CLEAN}
+    tables = []
+    for (model, dataset, policy), files in sets.items():
+        rows = accuracy_rows(files, complete=(model, dataset) not in incomplete)
+        tables.append(rows.assign(model=model, dataset=dataset, policy=policy))
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=ACCURACY.names)
     metadata = {"failures": failures, "versions": sorted(versions)}
     _write(rows, ACCURACY.with_metadata({METADATA: json.dumps(metadata)}), output)
@@ -99,7 +100,7 @@ def warnings(accuracy: Path, failures: Path) -> list[str]:
     failed = pd.read_parquet(failures)
     for (model, reason), sets in failed.groupby(["model", "reason"], sort=False):
         lines.append(f"{model} failed on {len(sets)} image set{'s' * (len(sets) > 1)} and is missing there: {reason}")
-    versions = json.loads(pq.read_schema(accuracy).metadata[METADATA])["versions"]
+    versions = json.loads((pq.read_schema(accuracy).metadata or {}).get(METADATA, "{}")).get("versions", [])
     if len(versions) > 1:
         mixed = "; ".join(", ".join(f"{name} {number}" for name, number in found.items()) for found in versions)
         lines.append(f"results of different versions stand in one table: {mixed}")

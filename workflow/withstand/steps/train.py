@@ -21,7 +21,7 @@ from withstand.images import ImageFile
 from withstand.models import Preprocessing
 from withstand.prefetch import prefetch
 from withstand.provenance import versions
-from withstand.random import Stream
+from withstand.random import Stream, key
 
 MEAN = STD = (0.5, 0.5, 0.5)
 
@@ -119,6 +119,7 @@ def _train_epoch(model, optimizer, data: TrainingImages, recipe: Mapping, epoch:
     steps = len(data) // recipe["batch_size"]
     total = steps * recipe["epochs"]
     model.train()
+    torch.manual_seed(key(recipe["seed"], "epoch", epoch) % 2**63)  # dropout is the same after an interruption
     losses = []
     for step, (images, labels) in enumerate(prefetch(_batches(data, recipe, epoch), depth=4)):
         for group in optimizer.param_groups:
