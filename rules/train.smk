@@ -37,7 +37,7 @@ rule train_model:
     params:
         recipe=dag.recipe_spec,
         images=dag.training_options,
-        code=code_digest("withstand.steps.train:train"),
+        code=code_digest("withstand.steps.train:train_or_record"),
     message:
         "Training {wildcards.weights}"
     shell:

@@ -201,6 +201,15 @@ def test_fetched_timm_weights_make_the_same_model(tmp_path, monkeypatch):
     assert models.describe(spec, tmp_path / "w.safetensors")["label_space"] == "imagenet-1k"
 
 
+def test_weights_that_do_not_exist_are_a_failure_of_the_model(tmp_path):
+    fetch_timm_weights("botnet50ts_256", {}, tmp_path / "w.safetensors")
+    for function in (models.describe, models.load):
+        with pytest.raises(
+            ModelError, match="no pretrained weights to be had: RuntimeError: No pretrained weights exist"
+        ):
+            function({"timm": "botnet50ts_256"}, tmp_path / "w.safetensors")
+
+
 def test_weights_that_cannot_be_fetched_are_told(tmp_path, monkeypatch):
     def refuse(*arguments, **rest):
         raise ConnectionError("no network")

@@ -6,13 +6,13 @@ import safetensors.torch
 import torch
 
 from withstand import models, zoo
-from withstand.errors import WithstandError
+from withstand.errors import ModelError, WithstandError
 from withstand.files import sha256
 from withstand.steps import train as training
 from withstand.steps.datasets import prepare_images
 from withstand.steps.models import fetch_zoo_weights
 from withstand.steps.publish import publish
-from withstand.steps.train import TrainingError, TrainingImages, learning_rate, train
+from withstand.steps.train import TrainingError, TrainingImages, learning_rate, train, train_or_record
 
 RECIPE = {
     "timm": "resnet18",
@@ -108,6 +108,14 @@ def test_a_diverged_training_stops(data, tmp_path):
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1: try a lower learning_rate"):
         train(RECIPE | {"learning_rate": 1e30}, *data, tmp_path / "a.safetensors")
     assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_diverged_recipe_is_a_failed_model(data, tmp_path):
+    path = tmp_path / "a.safetensors"
+    train_or_record(RECIPE | {"learning_rate": 1e30}, *data, path)
+    with pytest.raises(ModelError, match=r"its training diverged: the loss is (nan|inf) in epoch 1"):
+        models.describe({"recipe": "a"}, path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_images_are_read_across_shards(data):

@@ -138,10 +138,9 @@ def fetch_weights(zoo: str | None, sha256: str | None, timm: str | None, kwargs:
 def train(recipe: dict, training: tuple[Path, ...], validation: tuple[Path, ...], device: str, output: Path) -> None:
     """Train a small architecture from a recipe; goes on where it was interrupted."""
     from withstand.steps.predict import choose_device
-    from withstand.steps.train import train as run
+    from withstand.steps.train import train_or_record
 
-    accuracy = run(recipe, training, validation, output, choose_device(device))
-    click.echo(f"{output}: accuracy {accuracy:.3f} on the validation images", err=True)
+    train_or_record(recipe, training, validation, output, choose_device(device))
 
 
 @main.command()

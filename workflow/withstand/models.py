@@ -29,6 +29,9 @@ from withstand.files import atomic_output, sha256
 HEADER = "withstand"
 """Key of our own metadata in the header of a safetensors file."""
 
+FAILURE = "failure"
+"""Key of the reason in the header of a file without weights."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -128,7 +131,12 @@ def describe(spec: Mapping, weights: Path | None) -> dict:
 
 
 def resolve(spec: Mapping, weights: Path | None) -> Architecture:
-    """The architecture of an entry: from the header of our own weights, from timm, or from a user's function."""
+    """The architecture of an entry: from the header of our own weights, from timm, or from a user's function.
+
+    Raises:
+        ModelError: if it cannot be told, or the weights file says why there are no weights.
+    """
+    _refuse_failure(weights)
     if "timm" in spec:
         network = _build_somewhere("timm", spec["timm"], spec.get("kwargs", {}))
         defaults = resolve_data_config({}, model=network)
@@ -239,6 +247,11 @@ def save_weights(path: Path, state: Mapping[str, torch.Tensor], header: Mapping 
         temporary.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
+def save_failure(path: Path, reason: str) -> None:
+    """Write a weights file without weights, for a model that can have none; whoever loads it is told the reason."""
+    save_weights(path, {}, {FAILURE: reason})
+
+
 def read_header(path: Path) -> dict:
     """Our own header of a safetensors file: architecture, preprocessing, label space, recipe, accuracy.
 
@@ -250,6 +263,17 @@ def read_header(path: Path) -> dict:
             return json.loads(file.metadata()[HEADER])
     except (SafetensorError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not weights that withstand trained ({type(error).__name__})") from error
+
+
+def _refuse_failure(weights: Path | None) -> None:
+    if weights is None or weights.suffix != ".safetensors":
+        return
+    try:
+        header = read_header(weights)
+    except ModelError:  # weights of another origin
+        return
+    if FAILURE in header:
+        raise ModelError(header[FAILURE])
 
 
 def _weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:

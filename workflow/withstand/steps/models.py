@@ -31,15 +31,21 @@ def fetch_zoo_weights(name: str, digest: str | None, output: Path) -> None:
 def fetch_timm_weights(name: str, kwargs: Mapping, output: Path) -> None:
     """Fetch pretrained weights through timm, fitted by timm to ``kwargs``, and keep them as safetensors.
 
+    Where there are no such weights, or they are not for everybody, a weights file without weights says so.
+
     Raises:
-        WithstandError: if they cannot be fetched.
+        WithstandError: if they cannot be fetched now, for want of a network, say.
     """
     import timm
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    from withstand.models import save_weights
+    from withstand.models import save_failure, save_weights
 
     try:
         network = timm.create_model(name, pretrained=True, **kwargs)
+    except (GatedRepoError, RepositoryNotFoundError, RuntimeError, TypeError) as error:
+        save_failure(output, f"{name}: no pretrained weights to be had: {type(error).__name__}: {error}")
+        return
     except Exception as error:
         raise WithstandError(
             f"{name}: pretrained weights cannot be fetched: {type(error).__name__}: {error}"

@@ -18,7 +18,8 @@ MAX_BYTES = 5_000_000
 def publish(weights: Path, folder: Path = zoo.FOLDER) -> str:
     """Copy weights that a recipe trained into the zoo, in float16, and enter them in its index.
 
-    The model is named by its recipe: ``<recipe>-<digest>.safetensors`` becomes ``<recipe>``.
+    The model is named by its recipe: ``<recipe>-<digest>.safetensors`` becomes ``<recipe>``. The accuracy in the index
+    is that of the weights before they were rounded to float16.
 
     Returns a line that says what was published.
 

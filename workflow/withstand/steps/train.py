@@ -30,6 +30,23 @@ class TrainingError(WithstandError):
     """A training that cannot start or go on."""
 
 
+class DivergedError(TrainingError):
+    """A training whose loss is not finite, which is its recipe's fault."""
+
+
+def train_or_record(
+    recipe: Mapping, training: Sequence[Path], validation: Sequence[Path], output: Path, device: str = "cpu"
+) -> None:
+    """Train as :func:`train` does; a recipe that diverges gets a weights file that says so."""
+    try:
+        accuracy = train(recipe, training, validation, output, device)
+        print(f"{output}: accuracy {accuracy:.3f} on the validation images", file=sys.stderr)
+    except DivergedError as error:
+        output.with_name(f"{output.stem}.checkpoint.pt").unlink(missing_ok=True)
+        print(f"the model is left out: {error}", file=sys.stderr)
+        models.save_failure(output, f"its training diverged: {error}")
+
+
 def train(
     recipe: Mapping, training: Sequence[Path], validation: Sequence[Path], output: Path, device: str = "cpu"
 ) -> float:
@@ -43,8 +60,8 @@ def train(
         training, validation: files of the image store, clean images of one size and label space.
 
     Raises:
-        TrainingError: if there are fewer images than a batch, the loss is not finite, or the state beside
-            ``output`` belongs to another recipe.
+        TrainingError: if there are fewer images than a batch, or the state beside ``output`` belongs to another recipe.
+        DivergedError: if the loss is not finite.
     """
     data = TrainingImages(training)
     if len(data) < recipe["batch_size"]:
@@ -131,7 +148,7 @@ def _train_epoch(model, optimizer, data: TrainingImages, recipe: Mapping, epoch:
             logits.float(), torch.from_numpy(labels).to(device), label_smoothing=recipe["label_smoothing"]
         )
         if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {loss.item()} in epoch {epoch + 1}: try a lower learning_rate")
+            raise DivergedError(f"the loss is {loss.item()} in epoch {epoch + 1}: try a lower learning_rate")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
