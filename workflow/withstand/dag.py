@@ -121,10 +121,6 @@ class Dag:
         """Arguments of `withstand fetch-weights`."""
         return self._weights_sources()[wildcards.weights]
 
-    def fetch_code(self, wildcards) -> str:
-        kind = "zoo" if self._weights_sources()[wildcards.weights][0] == "--zoo" else "timm"
-        return code_digest(f"withstand.steps.models:fetch_{kind}_weights")
-
     def recipe_spec(self, wildcards) -> str:
         """A recipe and the sets it is trained on."""
         return canonical(self.study.training(self._recipes_by_weights()[wildcards.weights]))
@@ -179,6 +175,10 @@ class Dag:
         return canonical({"dpi": self.study.figures.dpi})
 
     # Digests of the code that shapes a result
+
+    def fetch_code(self, wildcards) -> str:
+        kind = "zoo" if self._weights_sources()[wildcards.weights][0] == "--zoo" else "timm"
+        return code_digest(f"withstand.steps.models:fetch_{kind}_weights")
 
     def card_code(self, wildcards) -> str:
         return code_digest("withstand.steps.models:write_card", *self._model_code(wildcards.model))
