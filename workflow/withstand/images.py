@@ -1,9 +1,10 @@
 """The image store: uint8 RGB images of one size in HDF5, one file a shard of an image set.
 
-    /                     attributes: format, height, width, codec, label_space, origin (JSON, all that is
-                          needed to make the file again)
+    /                     attributes: format, height, width, codec, label_space, content (a digest of samples and
+                          pixels), origin (JSON, all that is needed to make the file again)
     /sample_ids           strings (sample)
     /labels               int64 (sample), indices into the model outputs of the label space
+    /texture_labels       int64 (sample), for cue conflict only: the same of the texture, while labels are of the shape
     /class_names          strings (output), one for each output of the label space
     /subset               int64, ascending: the outputs that this set's classes occupy
     /<corruption>/        attribute severities; codec raw: images, uint8 (severity, sample, height, width, 3);
@@ -16,6 +17,7 @@ name only when it is whole, and is never changed afterwards; readers need no loc
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -36,7 +38,7 @@ from PIL import Image
 from withstand.errors import WithstandError
 from withstand.files import atomic_output
 
-FORMAT = "withstand-images-1"
+FORMAT = "withstand-images-2"
 JPEG_QUALITY = 85
 """Quality of encoded images, that of ImageNet-C's own files."""
 
@@ -61,6 +63,7 @@ class Samples:
         class_names: one name for each output of the label space.
         subset: int64, ascending: the outputs that the set's classes occupy.
         label_space: the name of the label space, e.g. ``imagenet-1k``.
+        texture_labels: int64 (sample), for cue conflict: the classes of the textures; ``labels`` are of the shapes.
 
     Raises:
         ImageFileError: if a label lies outside the subset, or counts differ.
@@ -71,17 +74,23 @@ class Samples:
     class_names: Sequence[str]
     subset: np.ndarray
     label_space: str
+    texture_labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if len(self.ids) != len(self.labels):
-            raise ImageFileError(f"{len(self.ids)} sample ids but {len(self.labels)} labels")
         if len(self.subset) and not 0 <= self.subset.min() <= self.subset.max() < len(self.class_names):
             raise ImageFileError(f"a class lies outside the {len(self.class_names)} outputs of {self.label_space}")
-        strangers = np.flatnonzero(~np.isin(self.labels, self.subset))
+        self._check(self.labels)
+        if self.texture_labels is not None:
+            self._check(self.texture_labels)
+
+    def _check(self, labels: np.ndarray) -> None:
+        if len(self.ids) != len(labels):
+            raise ImageFileError(f"{len(self.ids)} sample ids but {len(labels)} labels")
+        strangers = np.flatnonzero(~np.isin(labels, self.subset))
         if len(strangers):
             sample = strangers[0]
             raise ImageFileError(
-                f"sample {self.ids[sample]} has label {self.labels[sample]}, "
+                f"sample {self.ids[sample]} has label {labels[sample]}, "
                 f"which is no class of this set in the label space {self.label_space}"
             )
 
@@ -91,6 +100,13 @@ class ImageWriter:
 
     def __init__(self, file: h5py.File, path: Path, samples: Samples, size: int, codec: Codec) -> None:
         self._file, self._path, self._samples, self._size, self._codec = file, path, samples, size, codec
+        self._content = hashlib.blake2b(digest_size=16)
+        self._content.update(json.dumps([list(samples.ids), np.asarray(samples.labels).tolist()]).encode())
+
+    @property
+    def content(self) -> str:
+        """A digest of the samples and of all pixels written so far."""
+        return self._content.hexdigest()
 
     def add(self, corruption: str, severities: Sequence[int]) -> None:
         """Make room for a corruption at the given severities."""
@@ -114,7 +130,7 @@ class ImageWriter:
     def write(self, corruption: str, severity_index: int, start: int, images: np.ndarray) -> None:
         """Write uint8 (n, size, size, 3) at samples ``start`` to ``start + n`` of one severity.
 
-        With codec ``jpeg`` the batches must come in order, severity by severity.
+        Batches come in order, severity by severity.
         """
         if images.dtype != np.uint8 or images.shape[1:] != (self._size, self._size, 3):
             raise ImageFileError(
@@ -123,6 +139,9 @@ class ImageWriter:
             )
         group = self._file[corruption]
         self._check_space(images.nbytes)
+        if start == 0:
+            self._content.update(f"{corruption} {severity_index}".encode())
+        self._content.update(np.ascontiguousarray(images))
         with _writing(self._path):
             if self._codec == "raw":
                 group["images"][severity_index, start : start + len(images)] = images
@@ -165,7 +184,10 @@ def create(path: str | Path, samples: Samples, *, size: int, codec: Codec, origi
                 _write_samples(file, samples)
                 file.attrs.update({"format": FORMAT, "height": size, "width": size, "codec": codec})
                 file.attrs["origin"] = json.dumps(origin, sort_keys=True)
-            yield ImageWriter(file, Path(path), samples, size, codec)
+            writer = ImageWriter(file, Path(path), samples, size, codec)
+            yield writer
+            with _writing(path):
+                file.attrs["content"] = writer.content
         finally:
             with _writing(path):
                 file.close()
@@ -177,6 +199,8 @@ def _write_samples(file: h5py.File, samples: Samples) -> None:
     file.create_dataset("labels", data=np.asarray(samples.labels, dtype=np.int64))
     file.create_dataset("class_names", data=np.asarray(samples.class_names, dtype=object), dtype=text)
     file.create_dataset("subset", data=np.asarray(samples.subset, dtype=np.int64))
+    if samples.texture_labels is not None:
+        file.create_dataset("texture_labels", data=np.asarray(samples.texture_labels, dtype=np.int64))
     file.attrs["label_space"] = samples.label_space
 
 
@@ -227,6 +251,11 @@ class ImageFile:
         """How the file was made."""
         return json.loads(self._file.attrs["origin"])
 
+    @property
+    def content(self) -> str:
+        """A digest of samples and pixels: equal for files that hold the same."""
+        return str(self._file.attrs["content"])
+
     @cached_property
     def samples(self) -> Samples:
         """Sample ids, labels and the label space."""
@@ -236,6 +265,7 @@ class ImageFile:
             class_names=list(self._file["class_names"].asstr()[()]),
             subset=self._file["subset"][()],
             label_space=str(self._file.attrs["label_space"]),
+            texture_labels=self._file["texture_labels"][()] if "texture_labels" in self._file else None,
         )
 
     @property

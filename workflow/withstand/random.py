@@ -42,10 +42,10 @@ class Stream:
 
     def uniform(self, low: float = 0.0, high: float = 1.0, size: int | tuple[int, ...] | None = None):
         """Numbers in [low, high): a float for ``size=None``, else a float64 array of that shape."""
-        count = 1 if size is None else int(np.prod(size))
-        unit = (self._generator.random_raw(count) >> np.uint64(11)) * _DOUBLE_STEP
-        values = low + (high - low) * unit
-        return float(values[0]) if size is None else values.reshape(size)
+        if size is None:
+            return low + (high - low) * ((self._generator.random_raw() >> 11) * _DOUBLE_STEP)
+        unit = (self._generator.random_raw(int(np.prod(size))) >> np.uint64(11)) * _DOUBLE_STEP
+        return (low + (high - low) * unit).reshape(size)
 
     def integers(self, high: int, size: int | None = None):
         """Integers in [0, high), by multiplication of a uniform number (bias below ``high * 2**-53``)."""

@@ -24,6 +24,9 @@ class Source(Protocol):
     def class_names(self) -> list[str]:
         """A name for each output of the label space."""
 
+    def subset(self) -> list[int]:
+        """The classes that occur, in ascending order: indices into ``class_names``."""
+
     def label_space(self) -> str:
         """The name of the label space."""
 
@@ -31,13 +34,16 @@ class Source(Protocol):
         """Height and width of the images, if all have the same."""
 
     def labels(self, sample_ids: Sequence[str]) -> np.ndarray:
-        """int64 (n): the label of each sample, an index into ``class_names``."""
+        """int64 (n): the label of each sample, an index into ``class_names``; for cue conflict that of its shape."""
+
+    def texture_labels(self, sample_ids: Sequence[str]) -> np.ndarray | None:
+        """int64 (n): for cue conflict, the label of each sample's texture; None for all other sets."""
 
     def read(self, sample_id: str) -> np.ndarray:
         """The image of a sample: uint8 (height, width, 3), RGB."""
 
 
-KINDS = ("shapetex",)
+KINDS = ("shapetex", "shapetex_renditions", "shapetex_cue_conflict")
 """The kinds of source. Each is a module of this package with a dataclass ``Source``, whose fields are its options."""
 
 
