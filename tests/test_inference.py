@@ -10,7 +10,7 @@ from withstand.errors import ModelError, WithstandError
 from withstand.inference import Forward, score
 from withstand.steps.models import read_card, write_card
 from withstand.steps.perturb import corrupt_images
-from withstand.steps.predict import predict
+from withstand.steps.predict import ImageSet, predict
 
 FACTS = {"model": "m", "dataset": "test", "family": "clean", "policy": "stored"}
 
@@ -18,6 +18,14 @@ FACTS = {"model": "m", "dataset": "test", "family": "clean", "policy": "stored"}
 @pytest.fixture
 def model():
     return models.load(own("mean_color"), None)
+
+
+def store(path, samples, pictures):
+    """A file of the image store with these as its clean images."""
+    with images.create(path, samples, size=64, codec="raw", origin={}) as writer:
+        writer.add("clean", [0])
+        writer.write("clean", 0, 0, pictures)
+    return path
 
 
 def test_columns_against_scipy(samples):
@@ -72,10 +80,7 @@ def test_rows_do_not_depend_on_the_batch_or_the_shards(tmp_path, clean_file, sam
         part = images.Samples(
             samples.ids[start:stop], samples.labels[start:stop], samples.class_names, samples.subset, "shapetex"
         )
-        parts.append(tmp_path / f"{start}.h5")
-        with images.create(parts[-1], part, size=64, codec="raw", origin={}) as writer:
-            writer.add("clean", [0])
-            writer.write("clean", 0, 0, pictures[start:stop])
+        parts.append(store(tmp_path / f"{start}.h5", part, pictures[start:stop]))
     for name, paths, size in (("whole", [clean_file], 12), ("parts", parts, batch_size)):
         inference.predict_set(model, paths, tmp_path / name, outputs=10, facts=FACTS, batch_size=size)
     whole, split = (pq.read_table(tmp_path / name).to_pandas() for name in ("whole", "parts"))
@@ -123,15 +128,7 @@ def test_no_memory_for_one_image_is_an_error_of_the_machine(pictures):
 def failure(tmp_path, clean_file, function, **kwargs):
     write_card("m", own(function, **kwargs), None, tmp_path / "m.json")
     output = tmp_path / "out.parquet"
-    predict(
-        tmp_path / "m.json",
-        None,
-        [clean_file],
-        output,
-        image_set={"dataset": "test", "family": "clean"},
-        batch_size=4,
-        device="cpu",
-    )
+    predict(tmp_path / "m.json", None, [ImageSet("test", "clean", [clean_file], output)], batch_size=4, device="cpu")
     assert pq.read_table(output).num_rows == 0
     return predictions.read_facts(output)["failure"]
 
@@ -144,16 +141,13 @@ def test_a_model_that_mixes_its_batch_is_a_failure(tmp_path, clean_file):
 def test_another_name_of_the_label_space_is_a_failure(tmp_path, clean_file):
     spec = own("mean_color") | {"label_space": "cifar-10"}
     write_card("m", spec, None, tmp_path / "m.json")
-    image_set = {"dataset": "test", "family": "clean"}
-    predict(tmp_path / "m.json", None, [clean_file], tmp_path / "o.parquet", image_set=image_set, batch_size=4)
+    predict(tmp_path / "m.json", None, [ImageSet("test", "clean", [clean_file], tmp_path / "o.parquet")], batch_size=4)
     reason = predictions.read_facts(tmp_path / "o.parquet")["failure"]
     assert reason == "the model answers in the label space cifar-10, the images are of shapetex"
 
 
 def test_a_broken_model_leaves_its_reason(tmp_path, clean_file):
-    assert (
-        failure(tmp_path, clean_file, "broken") == "the model fails on a batch of 4: ValueError: this model is broken"
-    )
+    assert failure(tmp_path, clean_file, "broken") == "the model fails: ValueError: this model is broken"
 
 
 def test_logits_that_are_not_finite_are_a_failure(tmp_path, clean_file):
@@ -175,3 +169,44 @@ def test_an_unreadable_image_file_is_an_error_not_a_failure(tmp_path, clean_file
     with pytest.raises(WithstandError, match=r"bad\.h5: not a readable HDF5 file"):
         failure(tmp_path, tmp_path / "bad.h5", "mean_color")
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_cue_conflict_keeps_both_decisions(tmp_path, model, pictures, picture_ids, samples):
+    textures = (samples.labels + 1 + np.arange(12) % 3) % 10
+    conflict = images.Samples(
+        picture_ids, samples.labels, samples.class_names, samples.subset, "shapetex", texture_labels=textures
+    )
+    path = store(tmp_path / "conflict.h5", conflict, pictures)
+    inference.predict_set(model, [path], tmp_path / "o.parquet", outputs=10, facts=FACTS, batch_size=5)
+    table = pq.read_table(tmp_path / "o.parquet").to_pandas()
+    answers = np.stack(table["top5_all"])[:, 0]
+    assert table["texture_label"].tolist() == textures.tolist()
+    assert table["texture_correct_all"].tolist() == (answers == textures).tolist()
+    assert table["correct_all"].tolist() == (answers == samples.labels).tolist()
+
+
+def test_only_what_is_out_of_date_is_predicted_again(tmp_path, clean_file, samples, pictures):
+    write_card("m", own("mean_color"), None, tmp_path / "m.json")
+    other = store(tmp_path / "other.h5", samples, pictures)
+    sets = [
+        ImageSet(name, "clean", [path], tmp_path / f"{name}.parquet")
+        for name, path in (("a", clean_file), ("b", other))
+    ]
+
+    def predicted(code="1") -> list[str]:
+        before = {image_set.output: image_set.output.stat().st_ino for image_set in sets if image_set.output.exists()}
+        predict(tmp_path / "m.json", None, sets, batch_size=4, device="cpu", code=code)
+        return [
+            image_set.dataset for image_set in sets if before.get(image_set.output) != image_set.output.stat().st_ino
+        ]
+
+    assert predicted() == ["a", "b"]
+    assert predicted() == []
+    other.touch()
+    assert predicted() == [], "the same images in a touched file"
+    store(other, samples, 255 - pictures)
+    assert predicted() == ["b"]
+    assert predicted(code="2") == ["a", "b"]
+    write_card("m", own("mean_color", outputs=7), None, tmp_path / "m.json")
+    assert predicted(code="2") == ["a", "b"], "another model"
+    assert predicted(code="2") == ["a", "b"], "a failure is tried again"

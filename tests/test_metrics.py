@@ -7,9 +7,16 @@ from scipy import stats
 from withstand import predictions
 from withstand.metrics.accuracy import accuracy_rows
 from withstand.metrics.intervals import clustered_wilson, wilson
-from withstand.steps.tabulate import summarise, tabulate_accuracy, warnings
+from withstand.steps.tabulate import summarise, tabulate_accuracy, tabulate_shape_bias, warnings
 
 FACTS = {"model": "m", "dataset": "d", "policy": "stored", "versions": {"torch": "2.14", "timm": "1.0"}}
+
+
+def test_an_interval_holds_its_proportion():
+    for trials in range(1, 400):
+        for successes in (0, trials // 3, trials):
+            low, high = wilson(successes, trials)
+            assert 0 <= low <= successes / trials <= high <= 1
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (7, 10), (500, 1000), (1000, 1000)])
@@ -163,3 +170,44 @@ def test_a_foreign_parquet_file_is_named(tmp_path):
     for name in ("foreign", "text"):
         with pytest.raises(predictions.PredictionFileError, match=rf"{name}\.parquet: not a file of predictions"):
             summarise([tmp_path / f"{name}.parquet"], tmp_path / "out.parquet")
+
+
+def conflict_file(path, shape, texture, failure=None) -> None:
+    """Predictions on cue conflicts: whether each image was named by its shape, and by its texture."""
+    facts = FACTS | {"dataset": "conflict", "model": path.stem} | ({"failure": failure} if failure else {})
+    layout = predictions.schema(10, ("all",), facts, cue_conflict=True)
+    columns = {
+        field.name: [0] * len(shape)
+        if not field.name.startswith(("top5", "logits"))
+        else np.zeros((len(shape), field.type.list_size), dtype=field.type.value_type.to_pandas_dtype())
+        for field in layout
+    }
+    columns |= {"sample_id": [str(n) for n in range(len(shape))], "corruption": ["clean"] * len(shape)}
+    with predictions.create(path, layout) as writer:
+        writer.write(columns | {"correct_all": shape, "texture_correct_all": texture})
+
+
+def test_shape_bias_is_the_share_among_both_answers(tmp_path):
+    shape, texture = np.zeros(200, dtype=bool), np.zeros(200, dtype=bool)
+    shape[:30], texture[30:120] = True, True
+    conflict_file(tmp_path / "both.parquet", shape, texture)
+    conflict_file(tmp_path / "neither.parquet", shape & False, texture & False)
+    conflict_file(tmp_path / "broken.parquet", shape[:0], texture[:0], failure="it broke")
+    tabulate_shape_bias(sorted(tmp_path.glob("*.parquet")), tmp_path / "table")
+    table = pd.read_parquet(tmp_path / "table").set_index(["model", "metric"])
+    assert set(table.index.get_level_values("model")) == {"both", "neither"}
+    expected = {"shape_accuracy": (30, 200), "texture_accuracy": (90, 200), "shape_bias": (30, 120)}
+    for metric, (hits, n) in expected.items():
+        row = table.loc["both", metric]
+        interval = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
+        assert (row["value"], row["n"], row["images"]) == (hits / n, n, 200)
+        assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), abs=1e-12)
+    assert pd.isna(table.loc[("neither", "shape_bias"), ["value", "low", "high"]]).all()
+    assert table.loc[("neither", "shape_bias"), "n"] == 0
+    assert table.loc[("neither", "shape_accuracy"), "value"] == 0
+
+
+def test_without_any_predictions_the_table_is_empty(tmp_path):
+    conflict_file(tmp_path / "broken.parquet", np.zeros(0, dtype=bool), np.zeros(0, dtype=bool), failure="it broke")
+    tabulate_shape_bias([tmp_path / "broken.parquet"], tmp_path / "table")
+    assert pq.read_table(tmp_path / "table").num_rows == 0

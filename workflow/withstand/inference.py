@@ -48,7 +48,7 @@ def predict_set(
         files = [stack.enter_context(ImageFile(path)) for path in paths]
         samples = files[0].samples
         modes = label_modes(samples, outputs, model.label_space)
-        layout = predictions.schema(outputs, modes, facts)
+        layout = predictions.schema(outputs, modes, facts, cue_conflict=samples.texture_labels is not None)
         forward = Forward(model, outputs, batch_size, device)
         writer = stack.enter_context(predictions.create(output, layout))
         copies = sum(len(file) * len(file.conditions) for file in files)
@@ -127,6 +127,10 @@ def score(logits: torch.Tensor, samples: Samples, modes: Sequence[str]) -> dict[
         classes = torch.arange(logits.shape[1]) if mode == "all" else torch.from_numpy(samples.subset)
         for name, values in _mode_columns(logits, classes, labels).items():
             columns[f"{name}_{mode}"] = values
+    if samples.texture_labels is not None:
+        columns["texture_label"] = samples.texture_labels.astype(np.int32)
+        for mode in modes:
+            columns[f"texture_correct_{mode}"] = columns[f"top5_{mode}"][:, 0] == samples.texture_labels
     return columns
 
 
@@ -189,7 +193,7 @@ class Forward:
         except Exception as error:
             if is_memory_error(error) or _is_machine_error(error):
                 raise
-            raise ModelError(f"the model fails on a batch of {len(pixels)}: {type(error).__name__}: {error}") from error
+            raise ModelError(f"the model fails: {type(error).__name__}: {error}") from error
         expected = (len(pixels), self._outputs)
         if not isinstance(logits, torch.Tensor) or logits.shape != expected:
             found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__

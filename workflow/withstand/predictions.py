@@ -1,6 +1,7 @@
 """The Parquet files of predictions: one row per sample, corruption and severity.
 
     sample_id string, label int32, corruption string, severity int8, loss float32, entropy float32
+    texture_label int32, texture_correct_<mode> bool, for cue conflict only, where label is that of the shape
     top5_<mode> int32 list, top5_probability_<mode> float32 list, label_probability_<mode> float32,
     squared_probability_<mode> float32 (sum of squared probabilities), correct_<mode> bool
     logits float16 list, for label spaces up to 100 outputs
@@ -34,7 +35,7 @@ class PredictionFileError(WithstandError):
     """A file that does not hold predictions."""
 
 
-def schema(outputs: int, modes: tuple[str, ...], facts: Mapping) -> pa.Schema:
+def schema(outputs: int, modes: tuple[str, ...], facts: Mapping, *, cue_conflict: bool = False) -> pa.Schema:
     """The columns for a model with that many outputs, and the file's metadata."""
     top = min(5, outputs)
     fields = [
@@ -45,6 +46,9 @@ def schema(outputs: int, modes: tuple[str, ...], facts: Mapping) -> pa.Schema:
         pa.field("loss", pa.float32()),
         pa.field("entropy", pa.float32()),
     ]
+    if cue_conflict:
+        fields.append(pa.field("texture_label", pa.int32()))
+        fields += [pa.field(f"texture_correct_{mode}", pa.bool_()) for mode in modes]
     for mode in modes:
         fields += [
             pa.field(f"top5_{mode}", pa.list_(pa.int32(), top)),

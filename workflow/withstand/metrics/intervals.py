@@ -11,7 +11,8 @@ LEVEL = 0.95
 def wilson(successes: float, trials: float) -> tuple[float, float]:
     """Wilson's score interval of a proportion (Wilson 1927), for independent trials."""
     low, high = proportion_confint(successes, trials, alpha=1 - LEVEL, method="wilson")
-    return float(low), float(high)
+    share = successes / trials  # which rounding may put outside, where it is 0 or 1
+    return min(float(low), share), max(float(high), share)
 
 
 def clustered_wilson(successes: np.ndarray, trials: int) -> tuple[float, float]:

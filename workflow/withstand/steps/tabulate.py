@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from withstand.files import atomic_output
 from withstand.metrics.accuracy import CLEAN, accuracy_rows
+from withstand.metrics.shape_bias import shape_bias_rows
 from withstand.predictions import METADATA, read_facts
 from withstand.steps.models import read_card
 
@@ -36,6 +37,9 @@ ACCURACY = pa.schema(
     ]
 )
 """One value a row with its 95% interval. A row without severity, corruption or family is pooled over it."""
+
+SHAPE_BIAS = pa.schema([field for field in ACCURACY if field.name not in ("family", "corruption", "severity")])
+"""Shape accuracy, texture accuracy and shape bias, one value a row with its 95% interval; n is its denominator."""
 
 MODELS = pa.schema(
     [
@@ -92,6 +96,16 @@ def tabulate_accuracy(summaries: Sequence[Path], accuracy: Path, failures: Path)
     _write(rows, ACCURACY.with_metadata({METADATA: json.dumps(behind)}), accuracy)
     failed = [failure for note in notes for failure in note["failures"]]
     _write(pd.DataFrame(failed, columns=FAILURES.names), FAILURES, failures)
+
+
+def tabulate_shape_bias(predictions: Sequence[Path], output: Path) -> None:
+    """Write shape accuracy, texture accuracy and shape bias of all models; models that failed have no rows."""
+    tables = []
+    for path in predictions:
+        facts = read_facts(path)
+        if "failure" not in facts:
+            tables.append(shape_bias_rows(path).assign(**{key: facts[key] for key in ("model", "dataset", "policy")}))
+    _write(pd.concat(tables) if tables else pd.DataFrame(columns=SHAPE_BIAS.names), SHAPE_BIAS, output)
 
 
 def warnings(accuracy: Path, failures: Path) -> list[str]:

@@ -1,0 +1,103 @@
+"""Natural adversarial examples: the samples of a pool that a reference model gets wrong.
+
+ImageNet-A was collected in this way (Hendrycks et al., "Natural adversarial examples", CVPR 2021), with a ResNet-50 as
+the reference. The reference is none of the models under study, so none of them is judged by its own errors.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from withstand.datasets.registry import Source, open_source
+from withstand.errors import WithstandError
+from withstand.files import atomic_output
+from withstand.images import Samples
+from withstand.predictions import METADATA
+from withstand.prefetch import prefetch
+from withstand.progress import progress
+from withstand.provenance import versions
+from withstand.steps.datasets import read_images, sample_table
+
+BATCH = 256
+
+SCHEMA = pa.schema(
+    [("sample_id", pa.string()), ("label", pa.int32()), ("answer", pa.int32()), ("probability", pa.float32())]
+)
+"""A missed sample a row: what it shows, and what the reference took it for, with which probability."""
+
+
+def find_missed(
+    source: Mapping,
+    pool: tuple[int, int],
+    count: int,
+    *,
+    spec: Mapping,
+    weights: Path | None,
+    output: Path,
+    device: str = "cpu",
+) -> None:
+    """Write the first ``count`` samples of a pool, by sample id, that a reference model gets wrong.
+
+    Args:
+        source: a config's ``source``.
+        pool: the samples to ask about, by position: the first and the one past the last.
+        spec, weights: the reference (see ``models.load``).
+
+    Raises:
+        WithstandError: if the reference cannot be used, answers in another label space, or misses too few samples.
+    """
+    from withstand import models
+    from withstand.inference import Forward, label_modes
+
+    reader = open_source(source)
+    ids = reader.sample_ids(pool[1])[pool[0] :]
+    samples = sample_table(reader, ids)
+    model = models.load(spec, weights, device)
+    label_modes(samples, len(samples.class_names), model.label_space)
+    forward = Forward(model, len(samples.class_names), BATCH, device)
+    missed, searched = [], 0
+    with progress(count, output.parent.name, "missed samples") as advance:
+        for part, images in prefetch(_batches(reader, ids), depth=2):
+            rows = _missed(samples, part, forward(images).softmax(1).numpy())
+            advance(min(len(rows), count - len(missed)))
+            missed += rows
+            searched = part.stop
+            if len(missed) >= count:
+                break
+    if len(missed) < count:
+        raise WithstandError(
+            f"the reference gets {len(missed)} of {searched} samples wrong, {count} were asked for:"
+            " lower samples or enlarge the pool"
+        )
+    share = len(missed) / searched
+    print(f"the reference gets {len(missed)} of {searched} samples wrong ({share:.1%})", file=sys.stderr)
+    facts = {"source": dict(source), "reference": dict(spec), "searched": searched, "versions": versions()}
+    table = pa.Table.from_pylist(missed[:count], schema=SCHEMA.with_metadata({METADATA: json.dumps(facts)}))
+    with atomic_output(output) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_missed(path: Path) -> list[str]:
+    """The sample ids of a selection, in its order."""
+    return pq.read_table(path, columns=["sample_id"])["sample_id"].to_pylist()
+
+
+def _batches(reader: Source, ids: Sequence[str]) -> Iterator[tuple[slice, np.ndarray]]:
+    for start in range(0, len(ids), BATCH):
+        part = slice(start, min(start + BATCH, len(ids)))
+        yield part, read_images(reader, ids[part])
+
+
+def _missed(samples: Samples, part: slice, probabilities: np.ndarray) -> list[dict]:
+    """Rows of ``SCHEMA`` for the samples whose most probable class is not their label."""
+    answers = probabilities.argmax(1)
+    columns = (samples.ids[part], samples.labels[part].tolist(), answers.tolist(), probabilities.max(1).tolist())
+    rows = (dict(zip(SCHEMA.names, row, strict=True)) for row in zip(*columns, strict=True))
+    return [row for row in rows if row["answer"] != row["label"]]
