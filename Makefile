@@ -40,7 +40,7 @@ report: $(INSTALLED) ## Bundle the demo's figures, with how they were made, into
 bench: $(INSTALLED) ## Run the benchmarks, or one of them: make bench NAME=inference_cpu.
 	$(BIN)/python -m benchmarks $(NAME)
 
-train-zoo: $(INSTALLED) ## Train the models that come with withstand (a quarter of an hour on two cores).
+train-zoo: $(INSTALLED) ## Train the models that come with withstand (an hour and a half on two cores).
 	$(BIN)/snakemake weights --cores $(CORES) --configfile studies/train-zoo.yaml
 
 publish-zoo: $(INSTALLED) ## Copy the trained models into the package.

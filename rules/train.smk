@@ -41,4 +41,5 @@ rule train_model:
     message:
         "Training {wildcards.weights}"
     shell:
-        "withstand train --recipe {params.recipe:q} {params.images:q} --output {output:q} > {log:q} 2>&1"
+        "withstand train --recipe {params.recipe:q} {params.images:q} --code {params.code} --output {output:q}"
+        " > {log:q} 2>&1"

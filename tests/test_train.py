@@ -34,6 +34,9 @@ RECIPE = {
 }
 
 
+SIZES = ("small", "base", "large", "base_few")
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Two shards of training images and one of validation images."""
@@ -99,6 +102,24 @@ def test_the_state_of_another_recipe_is_refused(data, tmp_path, monkeypatch):
         train(RECIPE, *data, path)
 
 
+def test_the_state_of_other_images_or_code_is_no_start(data, tmp_path, monkeypatch):
+    path, epochs = tmp_path / "small.safetensors", []
+    monkeypatch.setattr(training, "_train_epoch", lambda *arguments: epochs.append(arguments[4]) or 0.0)
+
+    def interrupted(training_files, code) -> list[int]:
+        """The epochs of a training that is interrupted before its end."""
+        epochs.clear()
+        monkeypatch.setattr(training, "_accuracy", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(RECIPE, training_files, data[1], path, code=code)
+        return list(epochs)
+
+    assert interrupted(data[0], "a") == [0, 1, 2]
+    assert interrupted(data[0], "a") == []
+    assert interrupted(data[0], "b") == [0, 1, 2]
+    assert interrupted(data[0][1:], "b") == [0, 1, 2]
+
+
 def test_fewer_images_than_a_batch_are_refused(data, tmp_path):
     with pytest.raises(TrainingError, match="has 960 images, fewer than a batch of 961"):
         train(RECIPE | {"batch_size": 961}, *data, tmp_path / "a.safetensors")
@@ -156,6 +177,38 @@ def test_only_our_own_weights_are_published(tmp_path):
         publish(tmp_path / "a.safetensors", tmp_path)
 
 
+def test_what_has_no_weights_is_not_published(tmp_path):
+    models.save_failure(tmp_path / "a-01234567.safetensors", "its training diverged")
+    with pytest.raises(WithstandError, match=r"a-01234567\.safetensors: no weights to publish: its training diverged"):
+        publish(tmp_path / "a-01234567.safetensors", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a-01234567.safetensors"]
+
+
+ZOO = [f"{architecture}_{size}" for architecture in ("vit_p8", "vit_p16", "resnet_gn") for size in SIZES]
+
+
+def test_the_zoo_is_complete():
+    assert sorted(zoo.names()) == sorted([*ZOO, "reference"])
+    recipes = {name: entry["recipe"] for name, entry in zoo.index().items()}
+    for architecture in ("vit_p8", "vit_p16", "resnet_gn"):
+        base = recipes[f"{architecture}_base"]
+        for size in ("small", "large"):
+            assert recipes[f"{architecture}_{size}"] == base | {"kwargs": recipes[f"{architecture}_{size}"]["kwargs"]}
+        few = recipes[f"{architecture}_base_few"]
+        assert few == base | {"dataset": few["dataset"], "epochs": few["epochs"]}
+        assert (few["dataset"]["samples"], base["dataset"]["samples"]) == (4000, 100_000)
+
+
+def test_the_zoo_is_worth_comparing():
+    """Models that learned their task, and families that are close to each other in their middle size."""
+    accuracy = {name: entry["validation_accuracy"] for name, entry in zoo.index().items()}
+    assert min(accuracy[name] for name in ZOO if not name.endswith("few")) > 0.95
+    base = [accuracy[f"{architecture}_base"] for architecture in ("vit_p8", "vit_p16", "resnet_gn")]
+    assert max(base) - min(base) <= 0.03
+    parameters = [zoo.index()[name]["parameters"] for name in ZOO]
+    assert 150_000 < min(parameters) < max(parameters) < 2_500_000
+
+
 @pytest.mark.parametrize("name", zoo.names())
 def test_the_zoo_is_whole(name, tmp_path):
     fetch_zoo_weights(name, None, tmp_path / "weights.safetensors")
@@ -166,9 +219,9 @@ def test_the_zoo_is_whole(name, tmp_path):
 
 
 def test_damaged_weights_of_the_zoo_are_told(tmp_path, monkeypatch):
-    damaged = tmp_path / "vit_p8.safetensors"
-    damaged.write_bytes(zoo.weights("vit_p8").read_bytes()[:-1] + b"x")
+    damaged = tmp_path / "vit_p8_base.safetensors"
+    damaged.write_bytes(zoo.weights("vit_p8_base").read_bytes()[:-1] + b"x")
     monkeypatch.setattr(zoo, "weights", lambda name: damaged)
     with pytest.raises(WithstandError, match="the file is damaged"):
-        fetch_zoo_weights("vit_p8", None, tmp_path / "out.safetensors")
+        fetch_zoo_weights("vit_p8_base", None, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()

@@ -10,7 +10,7 @@ import torch
 from withstand import zoo
 from withstand.errors import WithstandError
 from withstand.files import sha256, write_text
-from withstand.models import read_header, read_state_dict, save_weights
+from withstand.models import FAILURE, read_header, read_state_dict, save_weights
 
 MAX_BYTES = 5_000_000
 
@@ -28,7 +28,9 @@ def publish(weights: Path, folder: Path = zoo.FOLDER) -> str:
         WithstandError: if the published file would be larger than 5 MB.
     """
     header, state = read_header(weights), read_state_dict(weights)
-    name = weights.stem.rpartition("-")[0] or weights.stem
+    if FAILURE in header:
+        raise WithstandError(f"{weights}: no weights to publish: {header[FAILURE]}")
+    name = published_name(weights)
     size = sum(tensor.numel() for tensor in state.values()) * 2
     if size > MAX_BYTES:
         raise WithstandError(f"{weights}: {size / 1e6:.1f} MB in float16, the zoo takes models up to 5 MB")
@@ -44,6 +46,11 @@ def publish(weights: Path, folder: Path = zoo.FOLDER) -> str:
     }
     write_text(index_path, json.dumps(index, indent=1, sort_keys=True) + "\n")
     return f"{published}: {published.stat().st_size / 1e6:.2f} MB, accuracy {header['validation_accuracy']:.3f}"
+
+
+def published_name(weights: Path) -> str:
+    """The name in the zoo of weights that a recipe trained."""
+    return weights.stem.rpartition("-")[0] or weights.stem
 
 
 def _halved(tensor: torch.Tensor) -> torch.Tensor:
