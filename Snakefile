@@ -27,8 +27,7 @@ include: "rules/figures.smk"
 rule all:
     default_target: True
     input:
-        dag.tables(),
-        dag.figures(),
+        dag.targets(),
     localrule: True
 
 

@@ -29,7 +29,7 @@ def study(models: int) -> dict:
     splits = ("test", "validation", "pool", "train", "test")
     return {
         "study": f"planned-{models}",
-        "models": {f"model-{number:03d}": {"zoo": "vit_p8"} for number in range(models)},
+        "models": {f"model-{number:03d}": {"zoo": "vit_p8_base"} for number in range(models)},
         "datasets": {
             f"set-{number}": {
                 "source": {"kind": "shapetex", "split": split},

@@ -85,7 +85,7 @@ import sys
 from pathlib import Path
 from withstand import models, zoo
 from withstand.inference import predict_set
-model = models.load({"zoo": "resnet_gn"}, zoo.weights("resnet_gn"))
+model = models.load({"zoo": "resnet_gn_base"}, zoo.weights("resnet_gn_base"))
 paths = [Path(path) for path in sys.argv[2:]]
 facts = {"model": "m", "dataset": "test", "family": "clean", "policy": "stored"}
 predict_set(model, paths, Path(sys.argv[1]), outputs=10, facts=facts, batch_size=128)

@@ -14,7 +14,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from withstand.config import load_study, read_config
-from withstand.dag import Dag, alternatives
+from withstand.dag import Dag, alternatives, figure_code
 from withstand.errors import WithstandError
 from withstand.provenance import code_digest
 from withstand.run import Run, use_own_environment

@@ -3,6 +3,7 @@
 #   results/{study}/tables/accuracy/{model}.parquet    one model's accuracies
 #   results/{study}/tables/accuracy.parquet            all models'
 #   results/{study}/tables/failures.parquet            what failed, and why
+#   results/{study}/tables/shape_bias.parquet          shape against texture, where there are sets of cue conflict
 #   results/{study}/tables/models.parquet              facts about the models
 
 
@@ -46,6 +47,26 @@ rule tabulate_accuracy:
     shell:
         "withstand tabulate-accuracy {input:q} --accuracy {output.accuracy:q} --failures {output.failures:q}"
         " > {log:q} 2>&1"
+
+
+rule tabulate_shape_bias:
+    input:
+        dag.cue_conflict_predictions,
+    output:
+        "results/{study}/tables/shape_bias.parquet",
+    log:
+        "results/{study}/logs/tabulate_shape_bias/shape_bias.log",
+    benchmark:
+        "results/{study}/benchmarks/tabulate_shape_bias/shape_bias.jsonl"
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        code=code_digest("withstand.steps.tabulate:tabulate_shape_bias"),
+    message:
+        "Tabulating the shape bias of all models"
+    shell:
+        "withstand tabulate-shape-bias {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_models:

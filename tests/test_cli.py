@@ -23,7 +23,7 @@ def test_every_command_explains_itself(command):
 def test_check_says_what_a_study_runs(tmp_path):
     result = invoke("check", "config.yaml")
     assert result.exit_code == 0
-    assert "study 'demo', 2 models on 2 image sets" in result.output
+    assert "study 'demo', 6 models on 5 image sets" in result.output
     (tmp_path / "bad.yaml").write_text("study: x\nmodles: {}\n")
     result = invoke("check", tmp_path / "bad.yaml")
     assert result.exit_code == 1
@@ -33,10 +33,15 @@ def test_check_says_what_a_study_runs(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["predict", "none.h5", "--card", "none.json"], "'none.json' does not exist"),
+        (["predict", "[]", "--card", "none.json"], "'none.json' does not exist"),
+        (
+            ["predict", '[{"images": []}]', "--card", "config.yaml"],
+            "an image set needs dataset, family,",
+        ),
         (["prepare-images", "--source", "{", "--samples", "0:5"], "not JSON"),
         (["prepare-images", "--source", "{}", "--samples", "5:5"], "'5:5' is not start:stop"),
         (["fetch-weights", "-o", "x"], "give one of --zoo and --timm"),
+        (["publish", "config.yaml", "./config.yaml"], "two of the files would become 'config'"),
     ],
 )
 def test_wrong_arguments_are_told(arguments, message):

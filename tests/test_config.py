@@ -8,15 +8,18 @@ import yaml
 
 from withstand.config import ConfigError, canonical, load_study, read_config
 from withstand.config_docs import json_schema, reference_page
+from withstand.datasets import shapetex_renditions
 from workflow_project import PROJECT
 
 STUDY = {
     "study": "small",
-    "models": {"vit": {"zoo": "vit_p8"}},
+    "models": {"vit": {"zoo": "vit_p8_base"}},
     "datasets": {"test": {"source": {"kind": "shapetex", "split": "test"}, "samples": 100, "families": ["noise"]}},
     "families": {"noise": {"corruptions": ["gaussian_noise"]}},
     "images": {"size": 64},
 }
+
+MISSED = {"source": {"kind": "shapetex", "split": "pool"}, "samples": 20, "missed_by": {"zoo": "reference"}}
 
 
 def changed(path: str, value: object) -> dict:
@@ -35,7 +38,7 @@ def trained(**changes) -> dict:
     recipe = {"timm": "resnet18", "kwargs": {"num_classes": 10}, "dataset": "train", "validation": "test"}
     study["recipes"] = {"small": recipe | changes.pop("recipe", {})}
     train = {"source": {"kind": "shapetex", "split": "train"}, "samples": 600, "role": "training"}
-    study["datasets"]["train"] = train | changes.pop("train", {})
+    study["datasets"] |= {"train": train | changes.pop("train", {})} | changes.pop("datasets", {})
     return study | changes
 
 
@@ -60,14 +63,18 @@ def trained(**changes) -> dict:
         ),
         ("models.vit", {"timm": "resnet50.nope"}, "timm: resnet50 has no weights 'nope', but"),
         ("models.vit", {"timm": "resnet50"}, "timm: resnet50 needs weights: name a tag (timm: resnet50."),
-        ("models.vit", {"zoo": "vit_p9"}, "zoo: no model 'vit_p9' comes with withstand; did you mean 'vit_p8'?"),
         (
             "models.vit",
-            {"timm": "resnet50.a1_in1k", "zoo": "vit_p8"},
+            {"zoo": "vit_p8_bas"},
+            "zoo: no model 'vit_p8_bas' comes with withstand; did you mean 'vit_p8_",
+        ),
+        (
+            "models.vit",
+            {"timm": "resnet50.a1_in1k", "zoo": "vit_p8_base"},
             "give exactly one of timm, zoo, recipe and function",
         ),
         ("models.vit", {"label": "x"}, "give exactly one of timm, zoo, recipe and function, not none"),
-        ("models.vit", {"zoo": "vit_p8", "checkpoint": "x.pt"}, "checkpoint has no meaning beside zoo"),
+        ("models.vit", {"zoo": "vit_p8_base", "checkpoint": "x.pt"}, "checkpoint has no meaning beside zoo"),
         ("models.vit", {"timm": "resnet50", "checkpoint": "no/such.pt"}, "checkpoint: no file no/such.pt"),
         ("models.vit", {"function": "module.function"}, "is not 'module:function'"),
         (
@@ -76,10 +83,23 @@ def trained(**changes) -> dict:
             "give preprocessing.input_size, preprocessing.mean, preprocessing.std, label_space",
         ),
         ("models.vit", {"recipe": "vit"}, "models.vit.recipe: no recipe 'vit'"),
-        ("models.v it", {"zoo": "vit_p8"}, "a name is letters, digits"),
+        ("models.v it", {"zoo": "vit_p8_base"}, "a name is letters, digits"),
         ("models", {}, "config: models:"),
         ("study", "../up", "a name is letters, digits"),
-        ("limit", 101, "limit: 101 samples asked for, datasets.test.samples is 100"),
+        ("limit", 0, "limit: Input should be greater than or equal to 1"),
+        ("datasets.test.source.kind", "shapetx", "source.kind: unknown kind 'shapetx'; did you mean 'shapetex'?"),
+        ("datasets.test.source", {}, "config: datasets.test.source.kind: missing; one of shapetex,"),
+        ("datasets.test.missed_by", {"zoo": "vit_p8_base"}, "missed_by: the model 'vit' of the study would be judged"),
+        ("datasets.test.missed_by", {"zoo": "refrence"}, "missed_by: zoo: no model 'refrence' comes with withstand"),
+        ("datasets.test.pool", 50, "pool has no meaning without missed_by"),
+        ("datasets.missed", MISSED | {"samples": None}, "samples: say how many, since nobody knows yet"),
+        ("datasets.missed", MISSED | {"pool": 19}, "datasets.missed.samples: 20 asked for out of a pool of 19"),
+        (
+            "datasets.missed",
+            MISSED | {"pool": 10**6},
+            "datasets.missed.pool: 1000000 samples asked for",
+        ),
+        ("datasets.missed", MISSED | {"role": "training"}, "missed_by has no meaning for a training set"),
         ("datasets.test.samples", 10_001, "datasets.test.samples: 10001 samples asked for, test has 10000"),
         ("datasets.test.families", ["nois"], "datasets.test.families: no family 'nois'; did you mean 'noise'?"),
         ("datasets.test.source.split", "tset", "datasets.test.source.split: Input should be"),
@@ -104,6 +124,7 @@ def test_a_problem_is_one_line_with_key_and_advice(path, value, message):
     [
         ({"train": {"role": "evaluation"}}, "recipes.small.dataset: 'train' would be evaluated on too"),
         ({"recipe": {"kwargs": {}}}, "recipes.small.kwargs.num_classes: 1000, but train has 10 classes"),
+        ({"recipe": {"validation": "missed"}, "datasets": {"missed": MISSED}}, "holds only what another model gets"),
         ({"recipe": {"validation": "tset"}}, "recipes.small.validation: no dataset 'tset'; did you mean 'test'?"),
     ],
 )
@@ -112,15 +133,35 @@ def test_a_recipe_that_cannot_be_used_is_told(changes, message):
         load_study(trained(**changes))
 
 
+def test_a_recipe_is_not_judged_in_another_label_space(monkeypatch):
+    monkeypatch.setattr(shapetex_renditions.Source, "label_space", lambda source: "drawings")
+    drawn = {"source": {"kind": "shapetex_renditions"}}
+    with pytest.raises(ConfigError, match=r"recipes\.small\.validation: train is of shapetex but drawn is of drawings"):
+        load_study(trained(recipe={"validation": "drawn"}, datasets={"drawn": drawn}))
+
+
 def test_a_key_that_stands_twice_is_told(tmp_path):
     path = tmp_path / "study.yaml"
-    path.write_text("study: x\nmodels:\n  a: {zoo: vit_p8}\nmodels:\n  b: {zoo: vit_p8}\n")
+    path.write_text("study: x\nmodels:\n  a: {zoo: vit_p8_base}\nmodels:\n  b: {zoo: vit_p8_base}\n")
     with pytest.raises(ConfigError, match=r"study\.yaml: line 4: 'models' stands twice"):
         read_config(path)
     for text, message in (("a: [", "not YAML"), ("- a", "expected keys and values")):
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):
             read_config(path)
+
+
+def test_anchors_and_merges_are_no_keys_that_stand_twice(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("a: &one {x: 1, y: 2}\nb: {<<: *one, y: 3}\n")
+    assert read_config(path)["b"] == {"x": 1, "y": 3}
+
+
+def test_only_cue_conflict_has_labels_of_textures():
+    study = changed("datasets.conflict", {"source": {"kind": "shapetex_cue_conflict"}})
+    checked = load_study(study)
+    assert checked.cue_conflict_sets() == ["conflict"]
+    assert checked.judged_by_accuracy() == ["test"]
 
 
 def test_all_problems_are_told_at_once():
@@ -138,8 +179,10 @@ def test_limit_shortens_evaluation_sets_only():
         "samples": 500,
         "role": "training",
     }
+    study["datasets"]["conflict"] = {"source": {"kind": "shapetex_cue_conflict"}, "samples": 20}
     checked = load_study(study)
     assert checked.sample_count("test") == 30
+    assert checked.sample_count("conflict") == 20, "a limit is no lower bound"
     assert checked.sample_count("train") == 500
 
 
@@ -154,7 +197,7 @@ def test_a_models_slice_holds_only_what_shapes_its_outputs():
     plain = load_study(STUDY).models["vit"].source
     study = changed("models.vit.label", "A ViT")
     study["models"]["vit"] |= {"color": "#112233", "family": "ViT", "pretraining": {"dataset": "x", "images": 1}}
-    assert load_study(study).models["vit"].source == plain == {"zoo": "vit_p8"}
+    assert load_study(study).models["vit"].source == plain == {"zoo": "vit_p8_base"}
 
 
 def test_order_of_keys_does_not_count():
@@ -164,7 +207,8 @@ def test_order_of_keys_does_not_count():
 def test_trained_weights_are_named_by_all_that_shapes_them():
     def name(epochs=1, samples=600, **changes):
         study = trained(recipe={"epochs": epochs}, train={"samples": samples}, **changes)
-        return load_study(study).weights_name("vit")
+        checked = load_study(study)
+        return checked.weights_name(checked.models["vit"])
 
     assert name() == name(limit=50) == name(study="another")
     assert len({name(), name(epochs=2), name(samples=700)}) == 3

@@ -7,7 +7,7 @@ from PIL import Image
 
 from withstand.errors import WithstandError
 from withstand.figures.style import PALETTE, Style, spread
-from withstand.steps.draw import draw_accuracy, draw_perturbations
+from withstand.steps.draw import draw_perturbations, draw_samples, draw_table
 from withstand.steps.perturb import corrupt_images
 
 
@@ -40,7 +40,8 @@ def tables(tmp_path):
             rows.append(row(None, None, severity, 0.9 - 0.2 * severity - 0.05 * number))
         rows.append(row(None, None, None, 0.6 - 0.05 * number))
     pd.DataFrame(rows).to_parquet(tmp_path / "accuracy.parquet")
-    models = pd.DataFrame({"model": ["a", "b", "c"], "family": ["ViT", "ViT", "ResNet"], "parameters": [1, 2, 3]})
+    models = pd.DataFrame({"model": ["a", "b", "c"], "family": ["ViT", "ViT", "ResNet"], "parameters": [2, 1, 3]})
+    models["pretraining_images"] = 1000
     models.to_parquet(tmp_path / "models.parquet")
     return tmp_path / "accuracy.parquet", tmp_path / "models.parquet"
 
@@ -52,7 +53,7 @@ def paths(folder, name="figure"):
 @pytest.mark.parametrize("kind", ["accuracy_by_severity", "clean_against_corrupted"])
 def test_a_figure_shows_all_models_and_keeps_its_data(kind, tables, tmp_path):
     style = {"labels": {"a": "Model A"}, "colors": {"b": "#123456"}, "dpi": 80}
-    draw_accuracy(kind, *tables, "test", style, **paths(tmp_path))
+    draw_table(kind, *tables, ["test"], style, **paths(tmp_path))
     text = (tmp_path / "figure.svg").read_text()
     ElementTree.fromstring(text)
     assert "Model A" in text
@@ -69,14 +70,14 @@ def test_a_figure_shows_all_models_and_keeps_its_data(kind, tables, tmp_path):
 @pytest.mark.parametrize("kind", ["accuracy_by_severity", "clean_against_corrupted"])
 def test_the_same_data_makes_the_same_files(kind, tables, tmp_path):
     for name in ("one", "two"):
-        draw_accuracy(kind, *tables, "test", {}, **paths(tmp_path, name))
+        draw_table(kind, *tables, ["test"], {}, **paths(tmp_path, name))
     for suffix in ("svg", "png", "csv"):
         assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
 
 
 def test_without_results_there_is_nothing_to_draw(tables, tmp_path):
-    with pytest.raises(WithstandError, match="no model has results on other"):
-        draw_accuracy("accuracy_by_severity", *tables, "other", {}, **paths(tmp_path))
+    with pytest.raises(WithstandError, match="no model has the results on other that accuracy_by_severity shows"):
+        draw_table("accuracy_by_severity", *tables, ["other"], {}, **paths(tmp_path))
 
 
 def test_perturbations_are_listed(tmp_path, clean_file):
@@ -90,6 +91,47 @@ def test_perturbations_are_listed(tmp_path, clean_file):
     assert data["corruption"].tolist() == ["clean", "contrast", "contrast", "gaussian_noise"]
     assert data["severity"].tolist() == [0, 1, 5, 5]
     assert set(data["class"]) == {"striped disk"}
+
+
+def test_held_out_shows_every_dataset_and_label_mode(tables, tmp_path):
+    accuracy = pd.read_parquet(tables[0])
+    clean = accuracy[accuracy["family"] == "clean"]
+    drawn = clean.assign(dataset="drawn", value=0.3, low=0.2, high=0.4)
+    pd.concat([accuracy, drawn, drawn.assign(label_mode="subset", value=0.5, high=0.6)]).to_parquet(tables[0])
+    draw_table("held_out", *tables, ["test", "drawn"], {"datasets": {"drawn": "Drawings"}}, **paths(tmp_path))
+    data = pd.read_csv(tmp_path / "figure.csv")
+    assert data.groupby(["dataset", "label_mode"]).size().to_dict() == {
+        ("drawn", "all"): 3,
+        ("drawn", "subset"): 3,
+        ("test", "all"): 3,
+    }
+    assert list(data["model"].unique()) == ["c", "b", "a"], "by family, then by size"
+    text = (tmp_path / "figure.svg").read_text()
+    assert text.index("test") < text.index("Drawings"), "easy datasets first"
+
+
+def test_shape_bias_shows_all_three_metrics(tables, tmp_path):
+    table = pd.read_parquet(tables[0])
+    clean = table[table["family"] == "clean"]
+    metrics = {"shape_accuracy": 0.2, "texture_accuracy": 0.6, "shape_bias": 0.25}
+    rows = [
+        clean.assign(metric=name, value=value, low=value - 0.1, high=value + 0.1) for name, value in metrics.items()
+    ]
+    bias = pd.concat(rows)
+    bias.loc[(bias["model"] == "b") & (bias["metric"] == "shape_bias"), "value"] = None  # it named neither
+    bias.to_parquet(tables[0])
+    draw_table("shape_bias", *tables, ["test"], {}, **paths(tmp_path))
+    data = pd.read_csv(tmp_path / "figure.csv")
+    assert data.groupby("model")["metric"].nunique().to_dict() == {"a": 3, "b": 2, "c": 3}
+
+
+def test_a_sample_sheet_has_a_column_a_class(tmp_path, clean_file):
+    draw_samples(clean_file, {}, **paths(tmp_path))
+    data = pd.read_csv(tmp_path / "figure.csv")
+    assert data.groupby("column")["class"].nunique().tolist() == [1] * 10
+    assert data.groupby("class").size().tolist() == [
+        2 if name in ("checkered square", "striped disk") else 1 for name in sorted(set(data["class"]))
+    ]
 
 
 def test_colours_are_the_same_in_all_figures():

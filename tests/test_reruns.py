@@ -9,10 +9,24 @@ import yaml
 
 from workflow_project import STUDY, WHOLE, Project
 
-TABLES = {"tabulate_accuracy": 1, "draw_accuracy": 2, "all": 1}
+TABLES = {"tabulate_accuracy": 1, "draw_accuracy": 2, "draw_held_out": 1, "all": 1}
 """What follows from any new accuracy."""
 
-MODEL = {"describe_model": 1, "predict": 3, "summarise_model": 1, "tabulate_models": 1, **TABLES}
+SHAPE_BIAS = {"tabulate_shape_bias": 1, "draw_shape_bias": 1}
+"""What follows from any new predictions on the clean images."""
+
+FIGURES = {"draw_accuracy": 2, "draw_held_out": 1, "draw_shape_bias": 1, "all": 1}
+"""Figures that show models."""
+
+MODEL = {
+    "describe_model": 1,
+    "predict": 1,
+    "predict_clean": 1,
+    "summarise_model": 1,
+    "tabulate_models": 1,
+    **SHAPE_BIAS,
+    **TABLES,
+}
 """What follows from a new model whose weights are there."""
 
 
@@ -41,11 +55,11 @@ def test_nothing_changed(project):
 
 
 def test_add_a_model(project):
-    assert configured(project, models=models(third={"zoo": "vit_p8"})) == MODEL
+    assert configured(project, models=models(third={"zoo": "vit_p8_base"})) == MODEL
 
 
 def test_remove_a_model(project):
-    assert configured(project, models=models(vit=None)) == {"tabulate_models": 1, **TABLES}
+    assert configured(project, models=models(vit=None)) == {"tabulate_models": 1, **SHAPE_BIAS, **TABLES}
 
 
 def test_rename_a_model(project):
@@ -53,13 +67,23 @@ def test_rename_a_model(project):
 
 
 def test_change_a_models_entry(project):
-    assert configured(project, models=models(vit={"zoo": "resnet_gn"})) == MODEL
+    assert configured(project, models=models(vit={"zoo": "resnet_gn_base"})) == MODEL
 
 
 def test_add_a_dataset(project):
     pool = {"source": {"kind": "shapetex", "split": "pool"}, "samples": 40}
     planned = configured(project, datasets=STUDY["datasets"] | {"pool": pool})
-    assert planned == {"prepare_images": 1, "predict": 2, "summarise_model": 2, **TABLES}
+    expected = {"prepare_images": 1, "predict_clean": 2, "summarise_model": 2, "draw_samples": 1}
+    assert planned == expected | SHAPE_BIAS | TABLES
+
+    # a model's clean images are one job, which runs it on the new dataset alone
+    predictions = list(project.folder.glob("results/small/predictions/*/*/clean.parquet"))
+    before = {path: path.stat().st_ino for path in predictions}
+    project.complete("--until", "predict_clean")
+    assert {path: path.stat().st_ino for path in predictions} == before
+    logs = [path.read_text() for path in project.folder.glob("results/small/logs/predict_clean/*.log")]
+    assert [(log.count("is up to date"), log.count("40/40 images")) for log in logs] == [(4, 1), (4, 1)]
+    assert "predict_clean" not in project.planned()
 
 
 def test_add_a_family(project):
@@ -73,18 +97,18 @@ def test_add_a_family(project):
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ({"label": "Another label"}, {"draw_accuracy": 2, "all": 1}),
-        ({"label": "ViT", "color": "#123456"}, {"draw_accuracy": 2, "all": 1}),
-        ({"label": "ViT", "family": "ViT"}, {"tabulate_models": 1, "draw_accuracy": 2, "all": 1}),
+        ({"label": "Another label"}, FIGURES),
+        ({"label": "ViT", "color": "#123456"}, FIGURES),
+        ({"label": "ViT", "family": "ViT"}, {"tabulate_models": 1, **FIGURES}),
     ],
 )
 def test_change_what_only_tables_and_figures_show(project, entry, expected):
-    assert configured(project, models=models(vit={"zoo": "vit_p8", **entry})) == expected
+    assert configured(project, models=models(vit={"zoo": "vit_p8_base", **entry})) == expected
 
 
 def test_change_a_figures_setting(project):
     planned = configured(project, figures={"dpi": 200})
-    assert planned == {"draw_accuracy": 2, "draw_perturbations": 1, "all": 1}
+    assert planned == {"draw_samples": 4, "draw_perturbations": 1, **FIGURES}
 
 
 def test_touch_files(project):
@@ -109,7 +133,7 @@ def test_touch_files(project):
         ("corruptions/digital.py", '"""Shrink the differences', '"""Make smaller the differences'),
         ("inference.py", "        parts, start = [], 0\n", "        # a comment\n        parts, start = [], 0\n"),
         ("metrics/accuracy.py", "    rows = []\n", "    rows = (\n        []\n    )\n"),
-        ("steps/draw.py", "rows = pd.read_parquet(accuracy)\n", "rows = pd.read_parquet(accuracy)  # all\n"),
+        ("steps/draw.py", "rows = pd.read_parquet(table)\n", "rows = pd.read_parquet(table)  # all\n"),
         ("../../rules/inference.smk", "rule predict:\n", "# a comment\nrule predict:\n"),
     ],
 )
@@ -154,12 +178,15 @@ def test_change_a_corruptions_constants(project):
 
 def test_change_a_metric(project):
     project.edit("workflow/withstand/metrics/intervals.py", 'method="wilson"', 'method="beta"')
-    assert project.planned() == {"summarise_model": 2, **TABLES}
+    assert project.planned() == {"summarise_model": 2, **SHAPE_BIAS, **TABLES}
 
 
 def test_change_inference(project):
+    """Of the models, and of the reference that chooses natural adversarial examples."""
     project.edit("workflow/withstand/inference.py", ".float() / 255", ".float() / 256")
-    assert project.planned() == {"predict": 6, "summarise_model": 2, **TABLES}
+    chosen = {"find_missed": 1, "prepare_images": 1, "draw_samples": 1}
+    predicted = {"predict": 2, "predict_clean": 2, "summarise_model": 2}
+    assert project.planned() == chosen | predicted | SHAPE_BIAS | TABLES
 
 
 def test_change_a_figure(project):
@@ -168,36 +195,57 @@ def test_change_a_figure(project):
 
 
 def test_another_study_replaces_the_demo(project):
-    other = copy.deepcopy(STUDY) | {"study": "other", "models": {"only": {"zoo": "vit_p8"}}}
+    other = copy.deepcopy(STUDY) | {"study": "other", "models": {"only": {"zoo": "vit_p8_base"}}}
     other["datasets"] = {"validation": STUDY["datasets"]["validation"]}
     project.configure(other, "other.yaml")
     planned = project.planned("--configfile", "other.yaml")
     assert planned == {
         "describe_model": 1,
         "prepare_images": 1,
-        "predict": 1,
+        "predict_clean": 1,
         "summarise_model": 1,
         "tabulate_accuracy": 1,
         "tabulate_models": 1,
+        "draw_samples": 1,
         "all": 1,
     }
     assert project.planned() == {}
 
 
+def test_a_study_that_only_trains_is_for_its_weights(project):
+    kwargs = {"num_classes": 10}
+    recipe = {"timm": "resnet18", "kwargs": kwargs, "dataset": "train", "validation": "train", "epochs": 1}
+    train = {"source": {"kind": "shapetex", "split": "train"}, "samples": 200, "role": "training"}
+    study = {"study": "training", "models": {"small": {"recipe": "small"}}, "datasets": {"train": train}}
+    project.configure(study | {"recipes": {"small": recipe}, "images": {"size": 64}}, "training.yaml")
+    planned = project.planned("--configfile", "training.yaml")
+    assert planned == {"prepare_training_images": 1, "train_model": 1, "all": 1}
+
+
 def test_limit_makes_a_pilot(project):
     planned = configured(project, limit=20)
-    assert planned["predict"] == 6
-    assert planned["prepare_images"] == 2
+    assert (planned["predict"], planned["predict_clean"]) == (2, 2)
+    assert planned["prepare_images"] == 3, "the natural adversarial examples are fewer anyway"
     assert "describe_model" not in planned
+
+
+def test_another_reference(project):
+    datasets = copy.deepcopy(STUDY["datasets"])
+    datasets["missed"]["missed_by"] = {"zoo": "vit_p16_base"}
+    planned = configured(project, datasets=datasets)
+    chosen = {"fetch_weights": 1, "find_missed": 1, "prepare_images": 1, "draw_samples": 1}
+    assert planned == chosen | {"predict_clean": 2, "summarise_model": 2} | SHAPE_BIAS | TABLES
 
 
 def test_new_weights_in_the_zoo(project):
     zoo = project.folder / "workflow/withstand/zoo"
-    digests = [json.loads((zoo / "index.json").read_text())[name]["sha256"] for name in ("vit_p8", "resnet_gn")]
+    digests = [
+        json.loads((zoo / "index.json").read_text())[name]["sha256"] for name in ("vit_p8_base", "resnet_gn_base")
+    ]
     project.edit("workflow/withstand/zoo/index.json", *digests)
     assert project.planned() == {"fetch_weights": 1} | MODEL
 
 
 def test_another_split_of_generated_images(project):
-    project.edit("workflow/withstand/datasets/splits.py", '"pool": 100_000', '"pool": 200_000, "renditions": 10_000')
+    project.edit("workflow/withstand/datasets/splits.py", '"pool": 200_000', '"pool": 300_000, "more": 10_000')
     assert project.planned() == {}

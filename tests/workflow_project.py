@@ -16,25 +16,38 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 STUDY = {
     "study": "small",
-    "models": {"resnet": {"zoo": "resnet_gn", "family": "ResNet"}, "vit": {"zoo": "vit_p8", "label": "ViT"}},
+    "models": {"resnet": {"zoo": "resnet_gn_base", "family": "ResNet"}, "vit": {"zoo": "vit_p8_base", "label": "ViT"}},
     "datasets": {
         "test": {"source": {"kind": "shapetex", "split": "test"}, "samples": 40, "families": ["digital"]},
         "validation": {"source": {"kind": "shapetex", "split": "validation"}, "samples": 40},
+        "conflict": {"source": {"kind": "shapetex_cue_conflict"}, "samples": 90},
+        "missed": {
+            "source": {"kind": "shapetex", "split": "pool"},
+            "samples": 5,
+            "missed_by": {"zoo": "reference"},
+            "pool": 2000,
+        },
     },
     "families": {"digital": {"corruptions": ["contrast", "jpeg_compression"], "severities": [1, 3, 5]}},
     "images": {"size": 64},
 }
 
 WHOLE = {
-    "fetch_weights": 2,
+    "fetch_weights": 3,
     "describe_model": 2,
-    "prepare_images": 2,
+    "find_missed": 1,
+    "prepare_images": 4,
     "corrupt_images": 1,
-    "predict": 6,
+    "predict": 2,
+    "predict_clean": 2,
     "summarise_model": 2,
     "tabulate_accuracy": 1,
+    "tabulate_shape_bias": 1,
     "tabulate_models": 1,
     "draw_accuracy": 2,
+    "draw_held_out": 1,
+    "draw_shape_bias": 1,
+    "draw_samples": 4,
     "draw_perturbations": 1,
     "all": 1,
 }

@@ -55,7 +55,7 @@ output_option = click.option("--output", "-o", required=True, type=OUTPUT, help=
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:<number>.")
 weights_option = click.option("--weights", type=OptionalFile(), help="Weights file; none where it is empty.")
 codec_option = click.option("--codec", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True)
-code_option = click.option("--code", default=None, help="Digest of the code, kept in the file.")
+code_option = click.option("--code", default=None, help="Digest of the code, kept with what it makes.")
 
 
 class Command(click.Group):
@@ -133,14 +133,15 @@ def fetch_weights(zoo: str | None, sha256: str | None, timm: str | None, kwargs:
 @click.option("--recipe", type=JSON, required=True, help="Recipe (JSON).")
 @click.option("--training", type=INPUT, required=True, multiple=True, help="Training images, one option a shard.")
 @click.option("--validation", type=INPUT, required=True, multiple=True, help="Validation images.")
+@code_option
 @device_option
 @output_option
-def train(recipe: dict, training: tuple[Path, ...], validation: tuple[Path, ...], device: str, output: Path) -> None:
+def train(recipe: dict, training, validation, code: str | None, device: str, output: Path) -> None:
     """Train a small architecture from a recipe; goes on where it was interrupted."""
     from withstand.steps.predict import choose_device
     from withstand.steps.train import train_or_record
 
-    train_or_record(recipe, training, validation, output, choose_device(device))
+    train_or_record(recipe, training, validation, output, choose_device(device), code)
 
 
 @main.command()
@@ -151,7 +152,12 @@ def publish(weights: tuple[Path, ...]) -> None:
     A model is named by its recipe: <recipe>-<digest>.safetensors becomes <recipe>.
     """
     from withstand.steps.publish import publish as run
+    from withstand.steps.publish import published_name
 
+    names = [published_name(path) for path in weights]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise click.UsageError(f"two of the files would become '{twice[0]}'; name the one to publish")
     for path in weights:
         click.echo(run(path))
 
@@ -173,13 +179,34 @@ def describe_model(model: str, spec: dict, weights: Path | None, output: Path) -
 @click.option("--samples", type=RANGE, required=True, help="Which samples, by position.")
 @click.option("--size", type=click.IntRange(min=8), required=True, help="Height and width in pixels.")
 @codec_option
+@click.option("--selection", type=OptionalFile(), help="Take the samples that find-missed wrote here.")
 @code_option
 @output_option
-def prepare_images(source: dict, samples: tuple[int, int], size: int, codec, code: str | None, output: Path) -> None:
+def prepare_images(
+    source: dict, samples: tuple[int, int], size: int, codec, selection: Path | None, code: str | None, output: Path
+) -> None:
     """Write one shard of the clean images of a source."""
     from withstand.steps.datasets import prepare_images as run
+    from withstand.steps.missed import read_missed
 
-    run(source, *samples, size=size, codec=codec, output=output, origin={"code": code})
+    selected = None if selection is None else read_missed(selection)
+    run(source, *samples, size=size, codec=codec, output=output, selected=selected, origin={"code": code})
+
+
+@main.command()
+@click.option("--source", type=JSON, required=True, help="Source (JSON).")
+@click.option("--pool", type=RANGE, required=True, help="Which of its samples to ask about, by position.")
+@click.option("--count", type=click.IntRange(min=1), required=True, help="How many missed samples to find.")
+@click.option("--spec", type=JSON, required=True, help="Entry of the reference model (JSON).")
+@weights_option
+@device_option
+@output_option
+def find_missed(source: dict, pool, count: int, spec: dict, weights: Path | None, device: str, output: Path) -> None:
+    """Find the natural adversarial examples of a source: samples that a reference model gets wrong."""
+    from withstand.steps.missed import find_missed as run
+    from withstand.steps.predict import choose_device
+
+    run(source, pool, count, spec=spec, weights=weights, output=output, device=choose_device(device))
 
 
 @main.command()
@@ -200,22 +227,30 @@ def corrupt_images(clean: Path, corruptions, seed: int, codec, code: str | None,
 
 
 @main.command()
-@click.argument("images", type=INPUT, nargs=-1, required=True)
+@click.argument("image_sets", type=JSON)
 @click.option("--card", type=INPUT, required=True, help="The model's card.")
 @weights_option
-@click.option("--dataset", required=True, help="Name of the dataset, for the rows.")
-@click.option("--family", required=True, help="Name of the family, for the rows.")
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=128, show_default=True, help="Images in a forward pass."
 )
+@code_option
 @device_option
-@output_option
-def predict(images, card: Path, weights, dataset: str, family: str, batch_size: int, device: str, output: Path) -> None:
-    """Run a model over the shards of one image set."""
+def predict(image_sets, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str) -> None:
+    """Run a model over image sets, those apart whose predictions are up to date.
+
+    IMAGE_SETS is JSON, a list of {"dataset": NAME, "family": NAME, "images": [FILE of a shard, ...], "output": FILE}.
+    """
+    from withstand.steps.predict import ImageSet
     from withstand.steps.predict import predict as run
 
-    image_set = {"dataset": dataset, "family": family}
-    run(card, weights, images, output, image_set=image_set, batch_size=batch_size, device=device)
+    try:
+        sets = [
+            ImageSet(**{**given, "images": [Path(path) for path in given["images"]], "output": Path(given["output"])})
+            for given in image_sets
+        ]
+    except (KeyError, TypeError) as error:
+        raise click.UsageError(f"an image set needs dataset, family, images and output ({error})") from error
+    run(card, weights, sets, batch_size=batch_size, device=device, code=code)
 
 
 @main.command()
@@ -237,6 +272,16 @@ def tabulate_accuracy(summaries: tuple[Path, ...], accuracy: Path, failures: Pat
     from withstand.steps.tabulate import tabulate_accuracy as run
 
     run(summaries, accuracy, failures)
+
+
+@main.command()
+@click.argument("predictions", type=INPUT, nargs=-1, required=True)
+@output_option
+def tabulate_shape_bias(predictions: tuple[Path, ...], output: Path) -> None:
+    """Write the table of shape accuracy, texture accuracy and shape bias from predictions on cue conflicts."""
+    from withstand.steps.tabulate import tabulate_shape_bias as run
+
+    run(predictions, output)
 
 
 @main.command()
@@ -262,16 +307,28 @@ def _draw_options(command: Callable) -> Callable:
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["accuracy_by_severity", "clean_against_corrupted"]))
-@click.option("--accuracy", type=INPUT, required=True, help="Table of accuracies.")
+@click.argument(
+    "kind", type=click.Choice(["accuracy_by_severity", "clean_against_corrupted", "held_out", "shape_bias"])
+)
+@click.option("--table", type=INPUT, required=True, help="Table of accuracies, for shape_bias that of shape bias.")
 @click.option("--models", type=INPUT, required=True, help="Table of models.")
-@click.option("--dataset", required=True, help="Which dataset.")
+@click.option("--dataset", "datasets", required=True, multiple=True, help="Which dataset; for held_out any number.")
 @_draw_options
-def draw(kind: str, accuracy: Path, models: Path, dataset: str, svg: Path, png: Path, data: Path, style: dict) -> None:
+def draw(kind: str, table: Path, models: Path, datasets, svg: Path, png: Path, data: Path, style: dict) -> None:
     """Draw a figure of a table."""
-    from withstand.steps.draw import draw_accuracy
+    from withstand.steps.draw import draw_table
 
-    draw_accuracy(kind, accuracy, models, dataset, style, svg=svg, png=png, data=data)
+    draw_table(kind, table, models, datasets, style, svg=svg, png=png, data=data)
+
+
+@main.command()
+@click.argument("images", type=INPUT)
+@_draw_options
+def draw_samples(images: Path, svg: Path, png: Path, data: Path, style: dict) -> None:
+    """Draw the first images of a file of clean images, a column a class."""
+    from withstand.steps.draw import draw_samples as run
+
+    run(images, style, svg=svg, png=png, data=data)
 
 
 @main.command()

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from withstand import timm_index, zoo
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
-from withstand.datasets.registry import open_source
+from withstand.datasets.registry import KINDS, Source, open_source
 from withstand.errors import WithstandError
 
 CLEAN = "clean"
@@ -175,8 +175,8 @@ class ModelEntry(_Strict):
         return self.model_dump(mode="json", include={"family", "pretraining"}, exclude_none=True)
 
 
-class ShapetexSource(_Strict):
-    """Generated images of ten classes, 64 px, that both shape and texture tell apart."""
+class Shapetex(_Strict):
+    """Generated photographs of objects of ten classes, 64 px, that both shape and texture tell apart."""
 
     kind: Literal["shapetex"]
     """The kind of source."""
@@ -184,7 +184,21 @@ class ShapetexSource(_Strict):
     """Which of its disjoint splits."""
 
 
-SourceEntry = ShapetexSource
+class ShapetexRenditions(_Strict):
+    """Six of the classes of shapetex, drawn in ink, in hatching or in flat colours, 64 px."""
+
+    kind: Literal["shapetex_renditions"]
+    """The kind of source."""
+
+
+class ShapetexCueConflict(_Strict):
+    """The shape of one class of shapetex with the texture of another, every pair equally often, 64 px."""
+
+    kind: Literal["shapetex_cue_conflict"]
+    """The kind of source."""
+
+
+SourceEntry = Annotated[Shapetex | ShapetexRenditions | ShapetexCueConflict, Field(discriminator="kind")]
 
 
 class DatasetEntry(_Strict):
@@ -194,12 +208,28 @@ class DatasetEntry(_Strict):
     """Where the images come from."""
     samples: int | None = Field(None, ge=1)
     """How many, the first by sample id; all where it is not given."""
+    missed_by: ModelEntry | None = None
+    """Natural adversarial examples: take only samples that this model, none of the study's, gets wrong."""
+    pool: int | None = Field(None, ge=1)
+    """With `missed_by`: the model is asked about at most so many samples, the first by id; all by default."""
     families: Annotated[tuple[str, ...], AfterValidator(_are_unique)] = ()
     """Families of corruptions to apply; the clean images are always there."""
     role: Literal["evaluation", "training"] = "evaluation"
     """Training sets are for recipes only: no model is evaluated on them."""
     label: str | None = None
     """Name in figures; the dataset's id where it is not given."""
+
+    @model_validator(mode="after")
+    def _check_missed_by(self) -> DatasetEntry:
+        if self.missed_by is None:
+            if self.pool is not None:
+                raise ValueError("pool has no meaning without missed_by")
+            return self
+        if self.role == "training":
+            raise ValueError("missed_by has no meaning for a training set")
+        if self.samples is None:
+            raise ValueError("samples: say how many, since nobody knows yet how many samples missed_by gets wrong")
+        return self
 
 
 class Family(_Strict):
@@ -282,15 +312,16 @@ class Study(_Strict):
 
     @model_validator(mode="after")
     def _check_names(self) -> Study:
-        problems = [problem for check in (self._check_models, self._check_datasets) for problem in check()]
+        checks = (self._check_models, self._check_datasets, self._check_references)
+        problems = [problem for check in checks for problem in check()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
     def _check_models(self) -> Iterable[str]:
-        for name, model in self.models.items():
+        for key, model in self.entries().items():
             if model.recipe is not None and model.recipe not in self.recipes:
-                yield f"models.{name}.recipe: no recipe '{model.recipe}'{_nearest(model.recipe, self.recipes)}"
+                yield f"{key}.recipe: no recipe '{model.recipe}'{_nearest(model.recipe, self.recipes)}"
         for name, recipe in self.recipes.items():
             for key in ("dataset", "validation"):
                 dataset = getattr(recipe, key)
@@ -298,29 +329,53 @@ class Study(_Strict):
                     yield f"recipes.{name}.{key}: no dataset '{dataset}'{_nearest(dataset, self.datasets)}"
             if recipe.dataset in self.datasets and self.datasets[recipe.dataset].role != "training":
                 yield f"recipes.{name}.dataset: '{recipe.dataset}' would be evaluated on too; give it role: training"
+            if recipe.validation in self.datasets and self.datasets[recipe.validation].missed_by:
+                yield f"recipes.{name}.validation: '{recipe.validation}' holds only what another model gets wrong"
             yield from self._check_outputs(name, recipe)
         if CLEAN in self.families:
             yield "families.clean: the name is taken by the clean images"
 
     def _check_outputs(self, name: str, recipe: Recipe) -> Iterable[str]:
         if recipe.dataset in self.datasets:
-            classes = len(open_source(self.datasets[recipe.dataset].source.model_dump()).class_names())
+            classes = len(self._source(recipe.dataset).class_names())
             outputs = recipe.kwargs.get("num_classes", 1000)
             if outputs != classes:
                 yield f"recipes.{name}.kwargs.num_classes: {outputs}, but {recipe.dataset} has {classes} classes"
+            known = [key for key in (recipe.dataset, recipe.validation) if key in self.datasets]
+            spaces = {key: self._source(key).label_space() for key in known}
+            if len(set(spaces.values())) > 1:
+                told = " but ".join(f"{key} is of {space}" for key, space in spaces.items())
+                yield f"recipes.{name}.validation: {told}"
+
+    def entries(self) -> dict[str, ModelEntry]:
+        """Every model that the study uses, by the key under which it stands."""
+        models = {f"models.{name}": model for name, model in self.models.items()}
+        return models | {f"datasets.{name}.missed_by": model for name, model in self.references().items()}
+
+    def references(self) -> dict[str, ModelEntry]:
+        """The reference models by the datasets of samples that they get wrong."""
+        return {name: dataset.missed_by for name, dataset in self.datasets.items() if dataset.missed_by}
+
+    def _check_references(self) -> Iterable[str]:
+        studied = {canonical(model.source): name for name, model in self.models.items()}
+        for name, reference in self.references().items():
+            model = studied.get(canonical(reference.source))
+            if model is not None:
+                yield f"datasets.{name}.missed_by: the model '{model}' of the study would be judged by its own errors"
+            dataset, available = self.datasets[name], self._source(name).available()
+            if (dataset.pool or 0) > available:
+                yield f"datasets.{name}.pool: {dataset.pool} samples asked for, the source has {available}"
+            if dataset.pool and dataset.samples > dataset.pool:
+                yield f"datasets.{name}.samples: {dataset.samples} asked for out of a pool of {dataset.pool}"
 
     def _check_datasets(self) -> Iterable[str]:
         for name, dataset in self.datasets.items():
             for family in dataset.families:
                 if family not in self.families:
                     yield f"datasets.{name}.families: no family '{family}'{_nearest(family, self.families)}"
-            source = open_source(dataset.source.model_dump())
-            wanted = max(dataset.samples or 0, self.limit or 0 if dataset.role == "evaluation" else 0)
-            if wanted > source.available():
-                key = f"datasets.{name}.samples" if wanted == dataset.samples else "limit"
-                yield f"{key}: {wanted} samples asked for, {name} has {source.available()}"
-            elif dataset.samples and self.limit and dataset.role == "evaluation" and self.limit > dataset.samples:
-                yield f"limit: {self.limit} samples asked for, datasets.{name}.samples is {dataset.samples}"
+            source = self._source(name)
+            if (dataset.samples or 0) > source.available():
+                yield f"datasets.{name}.samples: {dataset.samples} samples asked for, {name} has {source.available()}"
             if source.native_size() not in (None, self.images.size):
                 yield f"images.size: {self.images.size}, but {name} has images of {source.native_size()} px"
 
@@ -332,7 +387,7 @@ class Study(_Strict):
 
     def _whole_count(self, dataset: str) -> int:
         entry = self.datasets[dataset]
-        return entry.samples or open_source(entry.source.model_dump()).available()
+        return entry.samples or self._source(dataset).available()
 
     def shards(self, dataset: str) -> dict[str, tuple[int, int]]:
         """The shards of an image set: name to first sample and the one past the last."""
@@ -348,16 +403,25 @@ class Study(_Strict):
 
     def evaluation_sets(self) -> list[tuple[str, str]]:
         """(dataset, family) of every image set that models are evaluated on."""
-        return [
-            (name, family)
-            for name, dataset in self.datasets.items()
-            if dataset.role == "evaluation"
-            for family in (CLEAN, *dataset.families)
-        ]
+        return [(name, family) for name in self.evaluated() for family in (CLEAN, *self.datasets[name].families)]
 
-    def weights_name(self, model: str) -> str | None:
+    def evaluated(self) -> list[str]:
+        """The datasets that models are evaluated on, by name, since the order of keys does not count."""
+        return sorted(name for name, dataset in self.datasets.items() if dataset.role == "evaluation")
+
+    def judged_by_accuracy(self) -> list[str]:
+        """Those on which there is one right answer: all but the sets of cue conflict."""
+        return [name for name in self.evaluated() if name not in self.cue_conflict_sets()]
+
+    def cue_conflict_sets(self) -> list[str]:
+        """Those with a label for the texture beside that for the shape."""
+        return [name for name in self.evaluated() if self._source(name).texture_labels([]) is not None]
+
+    def _source(self, dataset: str) -> Source:
+        return open_source(self.datasets[dataset].source.model_dump())
+
+    def weights_name(self, entry: ModelEntry) -> str | None:
         """The file name (without suffix) of a model's weights in the shared folder, if they are kept there."""
-        entry = self.models[model]
         if entry.zoo is not None:
             return f"zoo-{entry.zoo}"
         if entry.recipe is not None:
@@ -398,6 +462,8 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise ConfigError(f"{node.start_mark.name}: line {key_node.start_mark.line + 1}: '{key}' stands twice")
@@ -444,7 +510,12 @@ def _first_causes(problems: list) -> list:
 
 
 def _message(problem: Mapping) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+    tags = [place + 1 for place, part in enumerate(problem["loc"]) if part == "source"]  # of the union of kinds
+    key = ".".join(str(part) for place, part in enumerate(problem["loc"]) if place not in tags or part not in KINDS)
+    if problem["type"] == "union_tag_invalid":
+        return f"config: {key}.kind: unknown kind '{problem['ctx']['tag']}'{_nearest(problem['ctx']['tag'], KINDS)}"
+    if problem["type"] == "union_tag_not_found":
+        return f"config: {key}.kind: missing; one of {', '.join(KINDS)}"
     if problem["type"] == "extra_forbidden":
         return f"config: {key}: unknown key{_nearest(problem['loc'][-1], _keys_beside(problem['loc']))}"
     text = problem["msg"].removeprefix("Value error, ")
@@ -461,6 +532,9 @@ def _keys_beside(location: tuple) -> list[str]:
     node = schema
     for part in location[:-1]:
         node = _resolve(schema, node)
+        if "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+            continue
         node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
     return list(_resolve(schema, node).get("properties", {}))
 

@@ -75,8 +75,9 @@ def _type(node: Mapping) -> str:
     if "$ref" in node:
         name = node["$ref"].rsplit("/", 1)[1]
         return f"[{name}](#{name.lower()})"
-    if "anyOf" in node:
-        return " or ".join(_type(option) for option in node["anyOf"] if option.get("type") != "null")
+    options = node.get("anyOf") or node.get("oneOf")
+    if options:
+        return " or ".join(_type(option) for option in options if option.get("type") != "null")
     if "enum" in node:
         return ", ".join(f"`{value}`" for value in node["enum"])
     if "const" in node:

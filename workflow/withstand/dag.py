@@ -11,14 +11,18 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from withstand import zoo
-from withstand.config import CLEAN, ConfigError, DatasetEntry, Study, canonical, short_digest
+from withstand.config import CLEAN, ConfigError, DatasetEntry, ModelEntry, Study, canonical, short_digest
 from withstand.corruptions.constants import CORRUPTIONS
+from withstand.datasets.registry import open_source
 from withstand.provenance import code_digest, is_at_hand
 
-ACCURACY_FIGURES = ("accuracy_by_severity", "clean_against_corrupted")
-PERTURBATIONS_FIGURE = "perturbations"
+CORRUPTION_FIGURES = ("accuracy_by_severity", "clean_against_corrupted", "perturbations")
+"""Figures of each dataset that has families of corruptions."""
+
 FIGURE_FORMATS = ("svg", "png", "csv")
 TABLES = ("accuracy", "failures", "models")
+SHAPE_BIAS = "shape_bias"
+"""A table, and a figure of each set of cue conflict."""
 
 
 def alternatives(names: Iterable[str]) -> str:
@@ -32,48 +36,66 @@ class Dag:
     def __init__(self, study: Study) -> None:
         """Raises ``ConfigError`` where a model's function is in the working directory but cannot be read."""
         self.study = study
-        for name in study.models:
+        for key, entry in study.entries().items():
             try:
-                code_digest(*self._model_code(name))
+                code_digest(*self._entry_code(entry))
             except (LookupError, SyntaxError) as error:
-                raise ConfigError(f"config: models.{name}.function: {error}") from None
+                raise ConfigError(f"config: {key}.function: {error}") from None
         self._results = f"results/{study.study}"
 
     # Targets
 
+    def targets(self) -> list[str]:
+        """All that the study is for; a study that only trains is for its weights."""
+        return self.tables() + self.figures() if self.study.evaluated() else self.weights()
+
     def tables(self) -> list[str]:
         """The study's tables."""
-        return [f"{self._results}/tables/{table}.parquet" for table in TABLES]
+        tables = (*TABLES, SHAPE_BIAS) if self.study.cue_conflict_sets() else TABLES
+        return [f"{self._results}/tables/{table}.parquet" for table in tables]
 
     def figures(self) -> list[str]:
         """The study's figures, in all their formats, with the data drawn."""
-        kinds = (*ACCURACY_FIGURES, PERTURBATIONS_FIGURE)
-        corrupted = [name for name, dataset in self.study.datasets.items() if self._is_drawn(dataset)]
-        return [
-            f"{self._results}/figures/{kind}-{dataset}.{suffix}"
-            for dataset in corrupted
-            for kind in kinds
-            for suffix in FIGURE_FORMATS
-        ]
+        corrupted = [name for name in self.study.evaluated() if self.study.datasets[name].families]
+        names = [f"{kind}-{dataset}" for dataset in corrupted for kind in CORRUPTION_FIGURES]
+        names += [f"{SHAPE_BIAS}-{dataset}" for dataset in self.study.cue_conflict_sets()]
+        names += [f"samples-{dataset}" for dataset in self.study.evaluated()]
+        names += ["held_out"] if len(self.study.judged_by_accuracy()) > 1 else []
+        return [f"{self._results}/figures/{name}.{suffix}" for name in names for suffix in FIGURE_FORMATS]
 
     def weights(self) -> list[str]:
         """The shared weights that the study's models need."""
-        names = (self.study.weights_name(model) for model in self.study.models)
+        entries = (*self.study.models.values(), *self.study.references().values())
+        names = (self.study.weights_name(entry) for entry in entries)
         return sorted({f"results/weights/{name}.safetensors" for name in names if name})
 
     # Inputs
 
     def model_weights(self, wildcards) -> list[str]:
         """The weights of a model: shared, or the user's checkpoint; none where a function brings its own."""
-        name = self.study.weights_name(wildcards.model)
-        if name is not None:
-            return [f"results/weights/{name}.safetensors"]
-        checkpoint = self.study.models[wildcards.model].checkpoint
-        return [] if checkpoint is None else [str(checkpoint)]
+        return self._weights(self.study.models[wildcards.model])
+
+    def reference_weights(self, wildcards) -> list[str]:
+        """The weights of the model that misses the samples of a dataset."""
+        return self._weights(self.study.references()[wildcards.dataset])
+
+    def selection(self, wildcards) -> list[str]:
+        """The samples of a dataset of natural adversarial examples; none for other datasets."""
+        if wildcards.get("dataset") in self.study.references():
+            return [f"{self._results}/images/{wildcards.dataset}/missed.parquet"]
+        return []
 
     def image_shards(self, wildcards) -> list[str]:
         """The shards of an image set."""
         return self._shards(wildcards.dataset, wildcards.family)
+
+    def clean_shards(self, wildcards) -> list[str]:
+        """The clean images of all datasets that models are evaluated on."""
+        return [path for name in self.study.evaluated() for path in self._shards(name, CLEAN)]
+
+    def sampled_shard(self, wildcards) -> str:
+        """The first shard of a dataset's clean images."""
+        return self._shards(wildcards.dataset, CLEAN)[0]
 
     def drawn_shards(self, wildcards) -> list[str]:
         """The first shard of a dataset, clean and under each family."""
@@ -90,8 +112,12 @@ class Dag:
 
     def model_predictions(self, wildcards) -> list[str]:
         """The predictions of a model on all image sets."""
-        folder = f"{self._results}/predictions/{wildcards.model}"
-        return [f"{folder}/{dataset}/{family}.parquet" for dataset, family in self.study.evaluation_sets()]
+        return [self._predictions(wildcards.model, *image_set) for image_set in self.study.evaluation_sets()]
+
+    def cue_conflict_predictions(self, wildcards) -> list[str]:
+        """The predictions of all models on the sets whose shape and texture disagree."""
+        sets = self.study.cue_conflict_sets()
+        return [self._predictions(model, dataset, CLEAN) for model in self.study.models for dataset in sets]
 
     def summaries(self, wildcards) -> list[str]:
         """The accuracies of each model."""
@@ -100,6 +126,12 @@ class Dag:
     def cards(self, wildcards) -> list[str]:
         """The card of each model."""
         return [f"{self._results}/models/{model}.json" for model in self.study.models]
+
+    # Outputs
+
+    def clean_predictions(self) -> list[str]:
+        """The predictions of one model, a wildcard, on the clean images of all datasets."""
+        return [f"results/{{study}}/predictions/{{model}}/{name}/{CLEAN}.parquet" for name in self.study.evaluated()]
 
     # Wildcards
 
@@ -110,6 +142,10 @@ class Dag:
     def training_images(self) -> list[str]:
         """Names of image sets that recipes are trained on."""
         return sorted(self._training_sets())
+
+    def missed_sets(self) -> list[str]:
+        """Names of datasets of natural adversarial examples."""
+        return sorted(self.study.references())
 
     def trained_weights(self) -> list[str]:
         """Names of weights that recipes train."""
@@ -133,6 +169,27 @@ class Dag:
     def model_spec(self, wildcards) -> str:
         """The slice of a model's entry that shapes its outputs."""
         return canonical(self.study.models[wildcards.model].source)
+
+    def reference_spec(self, wildcards) -> str:
+        """The slice of a reference model's entry that shapes its outputs."""
+        return canonical(self.study.references()[wildcards.dataset].source)
+
+    def searched_pool(self, wildcards) -> str:
+        """The samples that a reference model is asked about, as `start:stop`."""
+        dataset = self.study.datasets[wildcards.dataset]
+        return f"0:{dataset.pool or open_source(dataset.source.model_dump()).available()}"
+
+    def sample_count(self, wildcards) -> int:
+        """Number of samples of a dataset."""
+        return self.study.sample_count(wildcards.dataset)
+
+    def predicted_set(self, wildcards) -> str:
+        """One image set as `withstand predict` takes it."""
+        return canonical([self._image_set(wildcards.model, wildcards.dataset, wildcards.family)])
+
+    def predicted_clean_sets(self, wildcards) -> str:
+        """The clean images of all datasets as `withstand predict` takes them."""
+        return canonical([self._image_set(wildcards.model, dataset, CLEAN) for dataset in self.study.evaluated()])
 
     def model_descriptions(self, wildcards) -> str:
         """What the config says of the models for tables."""
@@ -183,6 +240,11 @@ class Dag:
     def card_code(self, wildcards) -> str:
         return code_digest("withstand.steps.models:write_card", *self._model_code(wildcards.model))
 
+    def search_code(self, wildcards) -> str:
+        kind = self._dataset(wildcards).source.kind
+        reference = self._entry_code(self.study.references()[wildcards.dataset])
+        return code_digest("withstand.steps.missed:find_missed", f"withstand.datasets.{kind}:Source", *reference)
+
     def prediction_code(self, wildcards) -> str:
         return code_digest("withstand.steps.predict:predict", *self._model_code(wildcards.model))
 
@@ -196,11 +258,24 @@ class Dag:
         return code_digest("withstand.steps.perturb:corrupt_images", *sorted(functions))
 
     def figure_code(self, wildcards) -> str:
-        module = f"withstand.figures.{wildcards.figure}"
-        return code_digest("withstand.steps.draw:draw_accuracy", f"{module}:select", f"{module}:draw")
+        return figure_code(wildcards.figure)
 
-    def _is_drawn(self, dataset) -> bool:
-        return dataset.role == "evaluation" and bool(dataset.families)
+    def _predictions(self, model: str, dataset: str, family: str) -> str:
+        return f"{self._results}/predictions/{model}/{dataset}/{family}.parquet"
+
+    def _image_set(self, model: str, dataset: str, family: str) -> dict:
+        return {
+            "dataset": dataset,
+            "family": family,
+            "images": self._shards(dataset, family),
+            "output": self._predictions(model, dataset, family),
+        }
+
+    def _weights(self, entry: ModelEntry) -> list[str]:
+        name = self.study.weights_name(entry)
+        if name is not None:
+            return [f"results/weights/{name}.safetensors"]
+        return [] if entry.checkpoint is None else [str(entry.checkpoint)]
 
     def _shards(self, dataset: str, family: str) -> list[str]:
         folder = f"{self._results}/images/{dataset}/{family}"
@@ -226,8 +301,12 @@ class Dag:
         return {self._training_name(name): name for name in names}
 
     def _model_code(self, model: str) -> list[str]:
+        return self._entry_code(self.study.models[model])
+
+    @staticmethod
+    def _entry_code(entry: ModelEntry) -> list[str]:
         """A model's own function, where its code lies in the working directory; installed packages have versions."""
-        function = self.study.models[model].function
+        function = entry.function
         return [function] if function and is_at_hand(function.partition(":")[0]) else []
 
     def _recipe(self, weights: str):
@@ -235,19 +314,25 @@ class Dag:
 
     @lru_cache  # noqa: B019 - one instance a process
     def _recipes_by_weights(self) -> dict[str, str]:
-        models = self.study.models.items()
-        return {self.study.weights_name(name): model.recipe for name, model in models if model.recipe}
+        entries = (*self.study.models.values(), *self.study.references().values())
+        return {self.study.weights_name(entry): entry.recipe for entry in entries if entry.recipe}
 
     @lru_cache  # noqa: B019
     def _weights_sources(self) -> dict[str, list[str]]:
         sources = {}
-        for name, model in self.study.models.items():
-            weights = self.study.weights_name(name)
+        for model in (*self.study.models.values(), *self.study.references().values()):
+            weights = self.study.weights_name(model)
             if model.zoo:
                 sources[weights] = ["--zoo", model.zoo, "--sha256", zoo.index()[model.zoo]["sha256"]]
             elif model.timm and weights:
                 sources[weights] = ["--timm", model.timm, "--kwargs", canonical(model.kwargs)]
         return sources
+
+
+def figure_code(kind: str) -> str:
+    """Digest of the code that draws one kind of figure from a table."""
+    module = f"withstand.figures.{kind}"
+    return code_digest("withstand.steps.draw:draw_table", f"{module}:select", f"{module}:draw")
 
 
 @lru_cache

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.style import CHOICES, MUTED, Style, choices, spread, words
+from withstand.figures.style import CHOICES, Style, choices, footnote, spread, words
 
 CLEAN = "clean"
 MEAN = "mean over corruptions"
@@ -53,8 +53,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images at each point; {choices(data)}.\n"
         "Bands are 95% Wilson intervals, in the mean clustered by image."
     )
-    figure.text(0.0, -0.04, note, fontsize=7.5, color=MUTED)
     figure.tight_layout(h_pad=1.1, w_pad=1.0)
+    footnote(figure, note)
     return figure
 
 

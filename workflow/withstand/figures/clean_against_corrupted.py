@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.style import CHOICES, MUTED, Style, choices
+from withstand.figures.style import CHOICES, MUTED, Style, choices, footnote
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -67,6 +67,6 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images; {choices(data)}.\n"
         "Bars are 95% intervals, clustered by image."
     )
-    figure.text(0.02, -0.04, note, fontsize=7.5, color=MUTED)
     figure.tight_layout()
+    footnote(figure, note)
     return figure

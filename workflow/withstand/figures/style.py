@@ -90,6 +90,11 @@ def save(figure: Figure, svg: Path, png: Path, dpi: int) -> None:
     plt.close(figure)
 
 
+def footnote(figure: Figure, text: str) -> None:
+    """A note below everything else, whatever the height of the figure."""
+    figure.text(0.01, -0.06 / figure.get_figheight(), text, va="top", fontsize=7.5, color=MUTED)
+
+
 def spread(positions: Sequence[float], gap: float) -> np.ndarray:
     """Move label positions apart to at least ``gap``, in their order, as little as possible."""
     order = np.argsort(positions, kind="stable")
@@ -109,6 +114,12 @@ def _isotonic(values: np.ndarray) -> np.ndarray:
             (mean, count), (last, more) = pools[-2], pools.pop()
             pools[-1] = [(mean * count + last * more) / (count + more), count + more]
     return np.concatenate([[mean] * count for mean, count in pools])
+
+
+def in_families(data: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """Rows sorted by the family of their model, then its number of parameters, then of images it was trained on."""
+    facts = ["family", "parameters", "pretraining_images"]
+    return data.merge(models[["model", *facts]], on="model").sort_values([*facts, "model"], ignore_index=True)
 
 
 def choices(data: pd.DataFrame) -> str:

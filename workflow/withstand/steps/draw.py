@@ -15,27 +15,36 @@ from withstand.files import write_text
 from withstand.images import ImageFile
 
 
-def draw_accuracy(
-    kind: str, accuracy: Path, models: Path, dataset: str, style: Mapping, *, svg: Path, png: Path, data: Path
+def draw_table(
+    kind: str, table: Path, models: Path, datasets: Sequence[str], style: Mapping, *, svg: Path, png: Path, data: Path
 ) -> None:
-    """Draw a figure of one dataset's accuracies.
+    """Draw a figure of some datasets' rows of a table.
 
     Args:
         kind: a module of :mod:`withstand.figures` with ``select`` and ``draw``.
 
     Raises:
-        WithstandError: if no model has results on the dataset.
+        WithstandError: if no model has the results that are drawn.
     """
-    rows = pd.read_parquet(accuracy)
-    rows = rows[rows["dataset"] == dataset]
-    if rows.empty:
-        raise WithstandError(f"{accuracy}: no model has results on {dataset}, so there is nothing to draw")
+    rows = pd.read_parquet(table)
+    rows = rows[rows["dataset"].isin(datasets)]
     module = import_module(f"withstand.figures.{kind}")
     drawn = module.select(rows, pd.read_parquet(models))
     if drawn.empty:
-        raise WithstandError(f"{accuracy}: no model has both clean and corrupted results on {dataset}")
+        raise WithstandError(f"{table}: no model has the results on {', '.join(datasets)} that {kind} shows")
     with figure_style():
         save(module.draw(drawn, Style(**style)), svg, png, Style(**style).dpi)
+    write_text(data, drawn.to_csv(index=False))
+
+
+def draw_samples(images: Path, style: Mapping, *, svg: Path, png: Path, data: Path) -> None:
+    """Draw the first images of a file of clean images, a column a class."""
+    from withstand.figures import samples
+
+    with ImageFile(images) as file:
+        drawn, pixels = samples.select(file)
+    with figure_style():
+        save(samples.draw(drawn, pixels, Style(**style)), svg, png, Style(**style).dpi)
     write_text(data, drawn.to_csv(index=False))
 
 

@@ -1,0 +1,86 @@
+"""Shape against texture on cue conflicts: how often each model names the one, the other, and which it prefers."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from withstand.figures.style import CHOICES, MUTED, Style, choices, footnote, in_families
+
+MARKERS = {"shape_accuracy": "o", "texture_accuracy": "s"}
+
+
+def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The rows drawn: the three metrics of each model over all outputs."""
+    rows = table[(table["label_mode"] == "all") & table["value"].notna()]
+    columns = ["dataset", "model", "metric", "value", "low", "high", "n", "images", *CHOICES]
+    return in_families(rows[columns], models)
+
+
+def draw(data: pd.DataFrame, style: Style) -> Figure:
+    """Left, shares of all images; right, the share of shape among the answers that are one of the two."""
+    models = list(data["model"].unique())
+    colors = style.model_colors(models)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 1.1 + 0.36 * len(models)), sharey=True)
+    for row, model in enumerate(models):
+        values = data[data["model"] == model].set_index("metric")
+        _accuracies(left, row, values, colors[model])
+        if "shape_bias" in values.index:
+            _bias(right, row, values.loc["shape_bias"], colors[model])
+    left.set_yticks(range(len(models)), [style.label(model) for model in models])
+    for label, model in zip(left.get_yticklabels(), models, strict=True):
+        label.set(color=colors[model], fontsize=8.5, fontweight="bold")
+    _name_markers(left, data[data["model"] == models[0]].set_index("metric"))
+    left.set_xlabel("share of all images")
+    right.set_xlabel("shape bias: share of shape among both")
+    right.axvline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    for x, side, text in ((0.0, "left", "← texture"), (1.0, "right", "shape →")):
+        right.text(x, -0.62, text, ha=side, va="bottom", fontsize=8, color=MUTED)
+    for axis in (left, right):
+        axis.set(xlim=(0, 1), ylim=(len(models) - 0.4, -0.6))
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.tick_params(axis="y", length=0)
+        axis.spines["left"].set_visible(False)
+        axis.grid()
+    figure.tight_layout(w_pad=2)
+    note = (
+        f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}.\n"
+        "Bars are 95% Wilson intervals; those of the shape bias rest on the images whose shape or texture was named."
+    )
+    footnote(figure, note)
+    return figure
+
+
+def _accuracies(axis: Axes, row: int, values: pd.DataFrame, color: str) -> None:
+    axis.plot(values.loc[list(MARKERS), "value"], [row, row], color=color, linewidth=0.9, alpha=0.5)
+    for metric, marker in MARKERS.items():
+        _point(axis, row, values.loc[metric], color, marker, filled=metric == "shape_accuracy")
+
+
+def _bias(axis: Axes, row: int, value: pd.Series, color: str) -> None:
+    _point(axis, row, value, color, "D", filled=True)
+
+
+def _point(axis: Axes, row: int, value: pd.Series, color: str, marker: str, *, filled: bool) -> None:
+    axis.errorbar(
+        value["value"],
+        row,
+        xerr=[[value["value"] - value["low"]], [value["high"] - value["value"]]],
+        marker=marker,
+        markersize=5,
+        color=color,
+        markerfacecolor=color if filled else "white",
+        elinewidth=1.2,
+        clip_on=False,
+        zorder=3,
+    )
+
+
+def _name_markers(axis: Axes, first: pd.DataFrame) -> None:
+    for metric in MARKERS:
+        axis.text(
+            first.loc[metric, "value"], -0.32, metric.removesuffix("_accuracy"), ha="center", fontsize=8, color=MUTED
+        )
