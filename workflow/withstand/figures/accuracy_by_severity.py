@@ -72,7 +72,8 @@ def _panel(axis: Axes, data: pd.DataFrame, colors: dict[str, str]) -> None:
 
 def _label_lines(axis: Axes, means: pd.DataFrame, colors: dict[str, str], style: Style) -> None:
     ends = means.sort_values("severity").groupby("model", sort=False).tail(1)
-    heights = spread(ends["value"].to_list(), gap=0.1)
+    gap = min(0.1, 1.05 / len(ends))
+    heights = spread(ends["value"].to_list(), gap=gap)
     for (_, end), height in zip(ends.iterrows(), heights, strict=True):
         axis.annotate(
             style.label(end["model"]),
@@ -80,7 +81,7 @@ def _label_lines(axis: Axes, means: pd.DataFrame, colors: dict[str, str], style:
             xytext=(end["severity"] + 0.22, height),
             color=colors[end["model"]],
             va="center",
-            fontsize=8.5,
+            fontsize=85 * gap,
             fontweight="bold",
             annotation_clip=False,
         )
