@@ -73,9 +73,11 @@ def test_normalisation_and_resizing_lie_inside(pictures):
     restored = seen[0] * torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1) + torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)
     resized = np.stack([np.asarray(Image.fromarray(p).resize((32, 32), Image.Resampling.BICUBIC)) for p in pictures])
     difference = np.abs(restored.permute(0, 2, 3, 1).numpy() * 255 - resized)
-    # Pillow rounds and clips to whole levels twice (rows, then columns)
+    # Pillow rounds and clips to whole levels twice (rows, then columns): a level each time, and more at the few
+    # sharp edges where the first pass overshoots and is clipped
     assert difference.mean() < 0.35
-    assert difference.max() < 4
+    assert np.quantile(difference, 0.999) < 2
+    assert difference.max() < 10
     assert restored.min() + 1e-6 >= 0
     assert restored.max() <= 1 + 1e-6
 
