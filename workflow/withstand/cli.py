@@ -187,9 +187,12 @@ def prepare_images(
 ) -> None:
     """Write one shard of the clean images of a source."""
     from withstand.steps.datasets import prepare_images as run
-    from withstand.steps.missed import read_missed
 
-    selected = None if selection is None else read_missed(selection)
+    selected = None
+    if selection is not None:
+        from withstand.steps.missed import read_missed
+
+        selected = read_missed(selection)
     run(source, *samples, size=size, codec=codec, output=output, selected=selected, origin={"code": code})
 
 

@@ -409,9 +409,14 @@ class Study(_Strict):
         """The datasets that models are evaluated on, by name, since the order of keys does not count."""
         return sorted(name for name, dataset in self.datasets.items() if dataset.role == "evaluation")
 
+    def pool_size(self, dataset: str) -> int:
+        """How many samples of a dataset's source its reference model is asked about at most."""
+        return self.datasets[dataset].pool or self._source(dataset).available()
+
     def judged_by_accuracy(self) -> list[str]:
         """Those on which there is one right answer: all but the sets of cue conflict."""
-        return [name for name in self.evaluated() if name not in self.cue_conflict_sets()]
+        conflicts = self.cue_conflict_sets()
+        return [name for name in self.evaluated() if name not in conflicts]
 
     def cue_conflict_sets(self) -> list[str]:
         """Those with a label for the texture beside that for the shape."""

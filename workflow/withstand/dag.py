@@ -13,7 +13,6 @@ from functools import lru_cache
 from withstand import zoo
 from withstand.config import CLEAN, ConfigError, DatasetEntry, ModelEntry, Study, canonical, short_digest
 from withstand.corruptions.constants import CORRUPTIONS
-from withstand.datasets.registry import open_source
 from withstand.provenance import code_digest, is_at_hand
 
 CORRUPTION_FIGURES = ("accuracy_by_severity", "clean_against_corrupted", "perturbations")
@@ -65,8 +64,7 @@ class Dag:
 
     def weights(self) -> list[str]:
         """The shared weights that the study's models need."""
-        entries = (*self.study.models.values(), *self.study.references().values())
-        names = (self.study.weights_name(entry) for entry in entries)
+        names = (self.study.weights_name(entry) for entry in self.study.entries().values())
         return sorted({f"results/weights/{name}.safetensors" for name in names if name})
 
     # Inputs
@@ -176,8 +174,7 @@ class Dag:
 
     def searched_pool(self, wildcards) -> str:
         """The samples that a reference model is asked about, as `start:stop`."""
-        dataset = self.study.datasets[wildcards.dataset]
-        return f"0:{dataset.pool or open_source(dataset.source.model_dump()).available()}"
+        return f"0:{self.study.pool_size(wildcards.dataset)}"
 
     def sample_count(self, wildcards) -> int:
         """Number of samples of a dataset."""
@@ -314,13 +311,13 @@ class Dag:
 
     @lru_cache  # noqa: B019 - one instance a process
     def _recipes_by_weights(self) -> dict[str, str]:
-        entries = (*self.study.models.values(), *self.study.references().values())
+        entries = self.study.entries().values()
         return {self.study.weights_name(entry): entry.recipe for entry in entries if entry.recipe}
 
     @lru_cache  # noqa: B019
     def _weights_sources(self) -> dict[str, list[str]]:
         sources = {}
-        for model in (*self.study.models.values(), *self.study.references().values()):
+        for model in self.study.entries().values():
             weights = self.study.weights_name(model)
             if model.zoo:
                 sources[weights] = ["--zoo", model.zoo, "--sha256", zoo.index()[model.zoo]["sha256"]]

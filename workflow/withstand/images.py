@@ -25,7 +25,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -101,7 +101,7 @@ class ImageWriter:
     def __init__(self, file: h5py.File, path: Path, samples: Samples, size: int, codec: Codec) -> None:
         self._file, self._path, self._samples, self._size, self._codec = file, path, samples, size, codec
         self._content = hashlib.blake2b(digest_size=16)
-        self._content.update(json.dumps([list(samples.ids), np.asarray(samples.labels).tolist()]).encode())
+        self._content.update(json.dumps(asdict(samples), default=np.ndarray.tolist, sort_keys=True).encode())
 
     @property
     def content(self) -> str:

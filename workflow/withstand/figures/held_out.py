@@ -6,11 +6,9 @@ from textwrap import fill
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.style import CHOICES, MUTED, Style, footnote, in_families
+from withstand.figures.style import CHOICES, MUTED, Style, footnote, in_families, interval_point, label_rows
 
 OFFSETS = {"all": 0.0, "subset": 0.28}
 """How far below its model's row each label mode stands."""
@@ -33,12 +31,13 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     )
     for axis, dataset in zip(axes[0], datasets, strict=True):
         rows = data[data["dataset"] == dataset]
-        _panel(axis, rows, models, colors)
+        label_rows(axis, models, colors, style)
+        axis.set_xticks([0, 0.5, 1])
+        for _, row in rows.iterrows():
+            height = models.index(row["model"]) + OFFSETS[row["label_mode"]]
+            interval_point(axis, height, row, colors[row["model"]], filled=row["label_mode"] == "all")
         axis.set_title(fill(style.dataset(dataset), 20) + "\n", loc="left", fontweight="bold")
         axis.text(0, 1.02, f"{int(rows['n'].max()):,} images", transform=axis.transAxes, fontsize=7.5, color=MUTED)
-    axes[0, 0].set_yticks(range(len(models)), [style.label(model) for model in models])
-    for label, model in zip(axes[0, 0].get_yticklabels(), models, strict=True):
-        label.set(color=colors[model], fontsize=8.5, fontweight="bold")
     note = "Bars are 95% Wilson intervals."
     if (data["label_mode"] == "subset").any():
         note = f"Filled: top-1 over all outputs; hollow: over the classes that the set has. {note}"
@@ -47,26 +46,3 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     figure.tight_layout(w_pad=1.5)
     footnote(figure, note)
     return figure
-
-
-def _panel(axis: Axes, rows: pd.DataFrame, models: list[str], colors: dict[str, str]) -> None:
-    for row in rows.itertuples():
-        color = colors[row.model]
-        axis.errorbar(
-            row.value,
-            models.index(row.model) + OFFSETS[row.label_mode],
-            xerr=[[row.value - row.low], [row.high - row.value]],
-            marker="o",
-            markersize=5.5 if row.label_mode == "all" else 4.5,
-            color=color,
-            markerfacecolor=color if row.label_mode == "all" else "white",
-            elinewidth=1.2,
-            clip_on=False,
-            zorder=3,
-        )
-    axis.set(xlim=(0, 1), ylim=(len(models) - 0.4, -0.6))
-    axis.set_xticks([0, 0.5, 1])
-    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axis.tick_params(axis="y", length=0)
-    axis.spines["left"].set_visible(False)
-    axis.grid()

@@ -6,9 +6,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.style import CHOICES, MUTED, Style, choices, footnote, in_families
+from withstand.figures.style import CHOICES, MUTED, Style, choices, footnote, in_families, interval_point, label_rows
 
 MARKERS = {"shape_accuracy": "o", "texture_accuracy": "s"}
 
@@ -29,22 +28,15 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         values = data[data["model"] == model].set_index("metric")
         _accuracies(left, row, values, colors[model])
         if "shape_bias" in values.index:
-            _bias(right, row, values.loc["shape_bias"], colors[model])
-    left.set_yticks(range(len(models)), [style.label(model) for model in models])
-    for label, model in zip(left.get_yticklabels(), models, strict=True):
-        label.set(color=colors[model], fontsize=8.5, fontweight="bold")
+            interval_point(right, row, values.loc["shape_bias"], colors[model], marker="D", filled=True)
+    for axis in (left, right):
+        label_rows(axis, models, colors, style)
     _name_markers(left, data[data["model"] == models[0]].set_index("metric"))
     left.set_xlabel("share of all images")
     right.set_xlabel("shape bias: share of shape among both")
     right.axvline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     for x, side, text in ((0.0, "left", "← texture"), (1.0, "right", "shape →")):
         right.text(x, -0.62, text, ha=side, va="bottom", fontsize=8, color=MUTED)
-    for axis in (left, right):
-        axis.set(xlim=(0, 1), ylim=(len(models) - 0.4, -0.6))
-        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axis.tick_params(axis="y", length=0)
-        axis.spines["left"].set_visible(False)
-        axis.grid()
     figure.tight_layout(w_pad=2)
     note = (
         f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}.\n"
@@ -57,26 +49,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
 def _accuracies(axis: Axes, row: int, values: pd.DataFrame, color: str) -> None:
     axis.plot(values.loc[list(MARKERS), "value"], [row, row], color=color, linewidth=0.9, alpha=0.5)
     for metric, marker in MARKERS.items():
-        _point(axis, row, values.loc[metric], color, marker, filled=metric == "shape_accuracy")
-
-
-def _bias(axis: Axes, row: int, value: pd.Series, color: str) -> None:
-    _point(axis, row, value, color, "D", filled=True)
-
-
-def _point(axis: Axes, row: int, value: pd.Series, color: str, marker: str, *, filled: bool) -> None:
-    axis.errorbar(
-        value["value"],
-        row,
-        xerr=[[value["value"] - value["low"]], [value["high"] - value["value"]]],
-        marker=marker,
-        markersize=5,
-        color=color,
-        markerfacecolor=color if filled else "white",
-        elinewidth=1.2,
-        clip_on=False,
-        zorder=3,
-    )
+        interval_point(axis, row, values.loc[metric], color, marker=marker, filled=metric == "shape_accuracy")
 
 
 def _name_markers(axis: Axes, first: pd.DataFrame) -> None:

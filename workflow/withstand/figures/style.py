@@ -13,7 +13,9 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from withstand.files import atomic_output
 
@@ -88,6 +90,34 @@ def save(figure: Figure, svg: Path, png: Path, dpi: int) -> None:
     with atomic_output(png) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
+
+
+def label_rows(axis: Axes, models: Sequence[str], colors: Mapping[str, str], style: Style) -> None:
+    """A row for each model from the top, named at the left in its colour, along a share from 0 to 1."""
+    axis.set_yticks(range(len(models)), [style.label(model) for model in models])
+    for label, model in zip(axis.get_yticklabels(), models, strict=False):  # panels beside the first have no names
+        label.set(color=colors[model], fontsize=8.5, fontweight="bold")
+    axis.set(xlim=(0, 1), ylim=(len(models) - 0.4, -0.6))
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    axis.grid()
+
+
+def interval_point(axis: Axes, height: float, row: Mapping, color: str, *, marker: str = "o", filled: bool) -> None:
+    """A value with its interval, from keys ``value``, ``low`` and ``high``; markers are filled or hollow."""
+    axis.errorbar(
+        row["value"],
+        height,
+        xerr=[[row["value"] - row["low"]], [row["high"] - row["value"]]],
+        marker=marker,
+        markersize=5,
+        color=color,
+        markerfacecolor=color if filled else "white",
+        elinewidth=1.2,
+        clip_on=False,
+        zorder=3,
+    )
 
 
 def footnote(figure: Figure, text: str) -> None:
