@@ -1,5 +1,10 @@
 import colorsys
+import hashlib
 import io
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +12,7 @@ import torch
 from PIL import Image
 from scipy import ndimage, stats
 
+from withstand.corruptions import registry
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
 from withstand.corruptions.registry import corrupt
 
@@ -49,11 +55,98 @@ def test_a_sample_gets_the_same_pixels_in_any_batch(pictures, picture_ids, name)
     assert np.array_equal(together[7:8], alone)
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+IN_KIND = {"elastic_transform", "saturate"}
+"""Their severities differ in kind: coarse and fine displacements, less and more saturation."""
+
+ROUGHLY = {"glass_blur", "snow", "frost", "fog"}
+"""Their neighbouring severities trade one constant for another."""
+
+
+@pytest.mark.parametrize("name", sorted(CORRUPTIONS.keys() - IN_KIND))
 def test_damage_grows_with_severity(photograph, name):
-    damage = [np.abs(apply(photograph, name, s).astype(int) - photograph).mean() for s in SEVERITIES]
-    assert damage == sorted(damage)
-    assert damage[0] > 0
+    copies = photograph.repeat(16, axis=0)
+    damage = [np.abs(apply(copies, name, severity).astype(int) - copies).mean() for severity in SEVERITIES]
+    assert 0 < damage[0] < damage[4]
+    assert name in ROUGHLY or damage == sorted(damage)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_the_number_of_threads_does_not_matter(photograph, name):
+    threads = torch.get_num_threads()
+    results = []
+    for number in (1, 2, 5):
+        torch.set_num_threads(number)
+        results.append(apply(photograph, name, 3))
+    torch.set_num_threads(threads)
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+def digests(images: np.ndarray, ids: list[str]) -> dict[str, str]:
+    """A digest of each corruption's result."""
+    return {name: hashlib.sha256(apply(images, name, 4, ids)).hexdigest() for name in CORRUPTIONS}
+
+
+WORKER = """
+import json, sys
+import numpy as np
+from test_corruptions import digests
+path, *ids = sys.argv[1:]
+print(json.dumps(digests(np.load(path), ids)))
+"""
+
+
+def test_a_worker_makes_the_same_pixels(pictures, picture_ids, tmp_path):
+    path = tmp_path / "pictures.npy"
+    np.save(path, pictures)
+    command = [sys.executable, "-c", WORKER, path, *picture_ids]
+    answer = subprocess.run(command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True)
+    assert json.loads(answer.stdout) == digests(pictures, picture_ids)
+
+
+def assert_nearly_equal(first: np.ndarray, second: np.ndarray) -> None:
+    """Equal but for rounding errors, which tip a value over a whole level now and then."""
+    difference = np.abs(first.astype(int) - second)
+    assert (difference <= 1).mean() > 0.999
+    assert (difference == 0).mean() > 0.99
+
+
+@pytest.mark.parametrize("severity", (1, 3, 5))
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_many_at_once_as_on_a_gpu(monkeypatch, pictures, picture_ids, name, severity):
+    one_by_one = apply(pictures, name, severity, picture_ids)
+    monkeypatch.setitem(registry.CHUNK, "cpu", 5)
+    assert_nearly_equal(apply(pictures, name, severity, picture_ids), one_by_one)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU at hand")
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_gpu_makes_nearly_the_same_pixels(photograph, name, severity):
+    images = photograph.repeat(3, axis=0)
+    ids = ["a", "b", "c"]
+    together = corrupt(torch.from_numpy(images).cuda(), name, severity, ids, 0)
+    assert_nearly_equal(together.cpu().numpy(), apply(images, name, severity, ids))
+    alone = corrupt(torch.from_numpy(images[1:2]).cuda(), name, severity, ids[1:2], 0)
+    assert torch.equal(together[1:2], alone)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("shape", [(16, 16), (17, 40), (75, 50), (300, 260)])
+def test_images_of_any_size(name, shape):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, *shape, 3), dtype=np.uint8)
+    corrupted = apply(images, name, 5)
+    assert corrupted.shape == images.shape
+    assert not np.array_equal(corrupted, images)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_black_white_and_grey_images(name):
+    images = np.stack([np.full((64, 64, 3), value, dtype=np.uint8) for value in (0, 128, 255)])
+    for severity in SEVERITIES:
+        corrupted = apply(images, name, severity).astype(int)
+        assert corrupted[0].mean() <= corrupted[1].mean() + 1 <= corrupted[2].mean() + 2
 
 
 def test_gaussian_noise_has_its_moments(photograph):
@@ -105,7 +198,7 @@ def test_brightness_against_colorsys(pictures, severity):
     expected = np.apply_along_axis(reference, -1, pixels)
     from withstand.corruptions.weather import brightness
 
-    result = brightness(torch.from_numpy(pixels).permute(0, 3, 1, 2), None, added).permute(0, 2, 3, 1).numpy()
+    result = brightness(torch.from_numpy(pixels), None, added).numpy()
     assert np.abs(result - np.floor(expected)).max() <= 1
 
 
@@ -145,8 +238,13 @@ def test_every_corruption_has_five_severities_at_every_size(name):
         ({"severity": 6}, "severity 6"),
         ({"severity": 0}, "severity 0"),
         ({"sample_ids": ["a"]}, "12 images but 1 sample ids"),
+        ({"name": "gausian_noise"}, "did you mean 'gaussian_noise'"),
         ({"images": torch.zeros(12, 64, 64, 3)}, "expected uint8"),
         ({"images": torch.zeros(12, 3, 64, 64, dtype=torch.uint8)}, "expected uint8"),
+        ({"images": torch.zeros(12, 64, 64, 1, dtype=torch.uint8)}, "red, green and blue"),
+        ({"images": torch.zeros(12, 64, 64, 4, dtype=torch.uint8)}, "red, green and blue"),
+        ({"images": torch.zeros(12, 64, 64, dtype=torch.uint8)}, "expected uint8"),
+        ({"images": torch.zeros(12, 64, 15, 3, dtype=torch.uint8)}, "64 x 15 pixels are too small"),
     ],
 )
 def test_wrong_arguments_are_refused(pictures, picture_ids, arguments, error):

@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from withstand import timm_index, zoo
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
 from withstand.datasets.registry import KINDS, Source, open_source
-from withstand.errors import WithstandError
+from withstand.errors import WithstandError, nearest
 
 CLEAN = "clean"
 
@@ -39,7 +38,7 @@ def _is_id(text: str) -> str:
 def _is_known(known: Iterable[str], kind: str):
     def check(text: str) -> str:
         if text not in known:
-            raise ValueError(f"unknown {kind}{_nearest(text, known)}")
+            raise ValueError(f"unknown {kind}{nearest(text, known)}")
         return text
 
     return check
@@ -50,11 +49,6 @@ def _are_unique(values: tuple) -> tuple:
     if twice:
         raise ValueError(f"{twice[0]} stands there twice")
     return values
-
-
-def _nearest(text: object, known: Iterable[str]) -> str:
-    match = get_close_matches(str(text), list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{match[0]}'?" if match else ""
 
 
 Id = Annotated[str, AfterValidator(_is_id)]
@@ -129,7 +123,7 @@ class ModelEntry(_Strict):
             if unused:
                 raise ValueError(f"{unused[0]} has no meaning beside {sources[0]}")
         if self.zoo is not None and self.zoo not in zoo.names():
-            raise ValueError(f"zoo: no model '{self.zoo}' comes with withstand{_nearest(self.zoo, zoo.names())}")
+            raise ValueError(f"zoo: no model '{self.zoo}' comes with withstand{nearest(self.zoo, zoo.names())}")
         if self.timm is not None:
             self._check_timm()
         if self.function is not None:
@@ -142,7 +136,7 @@ class ModelEntry(_Strict):
         architecture, _, tag = self.timm.partition(".")
         known = timm_index.architectures()
         if architecture not in known:
-            raise ValueError(f"timm: no model '{architecture}'{_nearest(architecture, known)}")
+            raise ValueError(f"timm: no model '{architecture}'{nearest(architecture, known)}")
         tags = timm_index.tags().get(architecture, ())
         if tag and tags and tag not in tags:
             raise ValueError(f"timm: {architecture} has no weights '{tag}', but {', '.join(tags)}")
@@ -321,12 +315,12 @@ class Study(_Strict):
     def _check_models(self) -> Iterable[str]:
         for key, model in self.entries().items():
             if model.recipe is not None and model.recipe not in self.recipes:
-                yield f"{key}.recipe: no recipe '{model.recipe}'{_nearest(model.recipe, self.recipes)}"
+                yield f"{key}.recipe: no recipe '{model.recipe}'{nearest(model.recipe, self.recipes)}"
         for name, recipe in self.recipes.items():
             for key in ("dataset", "validation"):
                 dataset = getattr(recipe, key)
                 if dataset not in self.datasets:
-                    yield f"recipes.{name}.{key}: no dataset '{dataset}'{_nearest(dataset, self.datasets)}"
+                    yield f"recipes.{name}.{key}: no dataset '{dataset}'{nearest(dataset, self.datasets)}"
             if recipe.dataset in self.datasets and self.datasets[recipe.dataset].role != "training":
                 yield f"recipes.{name}.dataset: '{recipe.dataset}' would be evaluated on too; give it role: training"
             if recipe.validation in self.datasets and self.datasets[recipe.validation].missed_by:
@@ -372,7 +366,7 @@ class Study(_Strict):
         for name, dataset in self.datasets.items():
             for family in dataset.families:
                 if family not in self.families:
-                    yield f"datasets.{name}.families: no family '{family}'{_nearest(family, self.families)}"
+                    yield f"datasets.{name}.families: no family '{family}'{nearest(family, self.families)}"
             source = self._source(name)
             if (dataset.samples or 0) > source.available():
                 yield f"datasets.{name}.samples: {dataset.samples} samples asked for, {name} has {source.available()}"
@@ -518,11 +512,11 @@ def _message(problem: Mapping) -> str:
     tags = [place + 1 for place, part in enumerate(problem["loc"]) if part == "source"]  # of the union of kinds
     key = ".".join(str(part) for place, part in enumerate(problem["loc"]) if place not in tags or part not in KINDS)
     if problem["type"] == "union_tag_invalid":
-        return f"config: {key}.kind: unknown kind '{problem['ctx']['tag']}'{_nearest(problem['ctx']['tag'], KINDS)}"
+        return f"config: {key}.kind: unknown kind '{problem['ctx']['tag']}'{nearest(problem['ctx']['tag'], KINDS)}"
     if problem["type"] == "union_tag_not_found":
         return f"config: {key}.kind: missing; one of {', '.join(KINDS)}"
     if problem["type"] == "extra_forbidden":
-        return f"config: {key}: unknown key{_nearest(problem['loc'][-1], _keys_beside(problem['loc']))}"
+        return f"config: {key}: unknown key{nearest(problem['loc'][-1], _keys_beside(problem['loc']))}"
     text = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"config: {key}: missing"

@@ -1,5 +1,10 @@
 """Errors that a user can act on."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class WithstandError(Exception):
     """Bad input or a bad environment, told in one or two lines that name the culprit."""
@@ -10,3 +15,9 @@ class ModelError(WithstandError):
 
     It is an outcome of the study, recorded with its reason, and leaves the other models' results whole.
     """
+
+
+def nearest(text: object, known: Iterable[str]) -> str:
+    """The known name that a wrong one may stand for, as the end of a message; nothing where none is near."""
+    match = get_close_matches(str(text), list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{match[0]}'?" if match else ""

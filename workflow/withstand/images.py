@@ -17,7 +17,6 @@ name only when it is whole, and is never changed afterwards; readers need no loc
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import json
 import os
@@ -33,6 +32,7 @@ from typing import Literal
 import h5py
 import hdf5plugin
 import numpy as np
+import xxhash
 from PIL import Image
 
 from withstand.errors import WithstandError
@@ -100,7 +100,7 @@ class ImageWriter:
 
     def __init__(self, file: h5py.File, path: Path, samples: Samples, size: int, codec: Codec) -> None:
         self._file, self._path, self._samples, self._size, self._codec = file, path, samples, size, codec
-        self._content = hashlib.blake2b(digest_size=16)
+        self._content = xxhash.xxh3_128()
         self._content.update(json.dumps(asdict(samples), default=np.ndarray.tolist, sort_keys=True).encode())
 
     @property

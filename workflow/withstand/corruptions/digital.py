@@ -3,30 +3,110 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional
 
-from withstand.corruptions.pixels import SampleNoise, to_bytes, to_unit
+from withstand.corruptions import filters
+from withstand.corruptions.pixels import SampleNoise, from_planes, to_bytes, to_planes, to_unit
 
 
 def contrast(images: torch.Tensor, noise: SampleNoise, factor: float) -> torch.Tensor:
     """Shrink the differences from each channel's mean over the image."""
-    colours = to_unit(images)
-    means = colours.mean(dim=(2, 3), keepdim=True)
-    return to_bytes((colours - means) * factor + means)
+    means = images.sum(dim=(1, 2), keepdim=True).double() / (255 * images.shape[1] * images.shape[2])
+    return to_bytes(to_unit(images).mul_(factor).add_((means * (1 - factor)).float()))
+
+
+def saturate(images: torch.Tensor, noise: SampleNoise, factor: float, added: float) -> torch.Tensor:
+    """Scale and shift the S channel of HSV, clipped to [0, 1]; hue and value stay.
+
+    At fixed hue and value, a channel's distance from the value is proportional to the saturation. Quirk of the
+    original: greys have hue 0, so they turn red where something is added.
+    """
+    colours = to_planes(to_unit(images))
+    value = colours.amax(dim=1, keepdim=True)
+    chroma = value - colours.amin(dim=1, keepdim=True)
+    grey = (chroma == 0).float()
+    saturation = chroma / (value + (value == 0))
+    changed = saturation.mul(factor).add_(added).clamp_(0, 1)
+    distance = (value - colours).mul_(changed / (saturation + grey))
+    distance[:, 1:] += grey * changed * value
+    return to_bytes(from_planes(value - distance))
+
+
+def elastic_transform(
+    images: torch.Tensor, noise: SampleNoise, alpha: float, sigma: float, jitter: float
+) -> torch.Tensor:
+    """A random affine map, then displacements: uniform noise blurred by ``sigma`` and scaled by ``alpha`` pixels.
+
+    The affine map moves three points, a third of the shorter side from the centre, by up to ``jitter`` pixels in both
+    directions. Both steps sample bilinearly; the first mirrors the border without repeating the edge pixel, the second
+    with it. Quirk of the original: constants for 224 px are multiples of 244. (OpenCV's version of the first step
+    rounds coordinates to 1/32 pixel; this one does not.)
+    """
+    height, width = images.shape[1:3]
+    planes = to_planes(to_unit(images))
+    origins = _affine(height, width, noise, jitter)
+    planes = functional.grid_sample(planes, origins, padding_mode="reflection", align_corners=True)
+    if alpha:
+        shifts = noise.uniform((2, height, width), draw=1).mul_(2).sub_(1)
+        shifts = filters.gaussian(shifts, sigma, truncate=3, border="symmetric").mul_(2 * alpha)
+        shifts = torch.stack([shifts[:, 0] / width, shifts[:, 1] / height], -1)
+        centres = functional.affine_grid(torch.eye(2, 3, device=images.device)[None], (1, 1, height, width), False)
+        planes = functional.grid_sample(planes, shifts.add_(centres), padding_mode="reflection", align_corners=False)
+    return to_bytes(from_planes(planes))
+
+
+def _affine(height: int, width: int, noise: SampleNoise, jitter: float) -> torch.Tensor:
+    """Where each pixel comes from when three points move by a jitter, from -1 at the first pixels to 1 at the last:
+    float32 (n, height, width, 2), x and y."""
+    middle_x, middle_y, third = height // 2, width // 2, min(height, width) // 3  # x from the height: as the original
+    points = torch.tensor([[third, third], [third, -third], [-third, -third]]) + torch.tensor([middle_x, middle_y])
+    points = points.to(noise.device, torch.float64)
+    moved = points + noise.uniform((3, 2)).double().mul_(2).sub_(1) * jitter
+    half = torch.tensor([width - 1, height - 1], dtype=torch.float64, device=noise.device) / 2
+    points, moved = points / half - 1, moved / half - 1
+    ones = torch.ones(len(moved), 3, 1, dtype=torch.float64, device=noise.device)
+    inverse = torch.linalg.solve(torch.cat([moved, ones], 2), points.expand_as(moved))  # (n, 3, 2): x, y, 1 to x, y
+    return functional.affine_grid(inverse.mT.float(), (len(moved), 1, height, width), align_corners=True)
+
+
+def pixelate(images: torch.Tensor, noise: SampleNoise, share: float) -> torch.Tensor:
+    """Scale down to a share of each side and up again, both with Pillow's box filter, on the CPU."""
+    return _by_pillow(images, lambda image: _through_small(image, share))
 
 
 def jpeg_compression(images: torch.Tensor, noise: SampleNoise, quality: int) -> torch.Tensor:
     """Encode as JPEG and decode, with Pillow's defaults (4:2:0 subsampling), on the CPU."""
-    arrays = images.permute(0, 2, 3, 1).cpu().numpy()
-    decoded = np.stack([_through_jpeg(array, quality) for array in arrays])
-    return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(images.device)
+    return _by_pillow(images, lambda image: _through_jpeg(image, quality))
 
 
-def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+def _by_pillow(images: torch.Tensor, function: Callable[[Image.Image], Image.Image]) -> torch.Tensor:
+    """A function of single images on all of a batch; of many images, several at a time."""
+    arrays = images.cpu().numpy()
+    changed = np.empty_like(arrays)
+
+    def work(row: int) -> None:
+        changed[row] = np.asarray(function(Image.fromarray(arrays[row])))
+
+    if len(arrays) == 1:
+        work(0)
+    else:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(work, range(len(arrays))))
+    return torch.from_numpy(changed).to(images.device)
+
+
+def _through_small(image: Image.Image, share: float) -> Image.Image:
+    small = image.resize((int(image.width * share), int(image.height * share)), Image.Resampling.BOX)
+    return small.resize(image.size, Image.Resampling.BOX)
+
+
+def _through_jpeg(image: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
-    with Image.open(buffer) as encoded:
-        return np.asarray(encoded.convert("RGB"))
+    image.save(buffer, format="JPEG", quality=quality)
+    return Image.open(buffer)

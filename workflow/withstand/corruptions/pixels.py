@@ -1,6 +1,6 @@
-"""What corruptions share: the two scales of pixels, and the noise of a batch of samples.
+"""What corruptions share: the scales and layouts of pixels, and the noise of a batch of samples.
 
-A corruption is a function (images, noise, *constants) of uint8 images (n, 3, height, width) that returns the same.
+A corruption is a function (images, noise, *constants) of uint8 images (n, height, width, 3) that returns the same.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from withstand import random
+
+ROUNDING = 1e-3
+"""Grey levels that are added before fractions are cut off, so that rounding errors decide nowhere."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,19 @@ class SampleNoise:
 
 def to_unit(images: torch.Tensor) -> torch.Tensor:
     """uint8 to float32 in [0, 1]."""
-    return images.float() / 255
+    return images.float().div_(255)
 
 
-def to_bytes(images: torch.Tensor) -> torch.Tensor:
-    """Float in [0, 1] to uint8: clipped, then cut off rather than rounded, as the ImageNet-C scripts do."""
-    return (images.clamp(0, 1) * 255).to(torch.uint8)
+def to_bytes(colours: torch.Tensor) -> torch.Tensor:
+    """Float of any range to uint8: clipped to [0, 1], then cut off, not rounded, as the ImageNet-C scripts do."""
+    return colours.mul(255).add_(ROUNDING).clamp_(0, 255).to(torch.uint8)
+
+
+def to_planes(colours: torch.Tensor) -> torch.Tensor:
+    """(n, height, width, 3) to contiguous (n, 3, height, width)."""
+    return colours.permute(0, 3, 1, 2).contiguous()
+
+
+def from_planes(planes: torch.Tensor) -> torch.Tensor:
+    """(n, 3, height, width) to contiguous (n, height, width, 3)."""
+    return planes.permute(0, 2, 3, 1).contiguous()

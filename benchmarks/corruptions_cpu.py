@@ -1,0 +1,123 @@
+"""Every corruption at every severity on photographs of 224 px, one thread, beside imagecorruptions-imaug.
+
+Both make uint8 images from uint8 images, one after the other: ours in batches of 16, the peer one at a time, which is
+all it does. A round runs both; numbers are medians of the rounds.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+import skimage.data
+import torch
+from imagecorruptions import corrupt as peer_corrupt
+from PIL import Image
+
+from benchmarks.comparison import Comparison
+from withstand import images
+from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
+from withstand.corruptions.registry import corrupt
+from withstand.steps.perturb import corrupt_images
+
+SIZE = 224
+BATCH = 16
+ROUNDS = 5
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+PEER = "imagecorruptions-imaug 1.1.5"
+MEASURED = "images/s"
+
+
+def photographs() -> np.ndarray:
+    """Sixteen squares out of scikit-image's photographs: uint8 (16, 224, 224, 3)."""
+    squares = []
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        picture = Image.fromarray(getattr(skimage.data, name)())
+        side = min(picture.size)
+        shifts = [(picture.width - side) * part // 3 for part in range(4)]
+        squares += [picture.crop((left, 0, left + side, side)).resize((SIZE, SIZE)) for left in shifts]
+    return np.stack([np.asarray(square) for square in squares])
+
+
+def run() -> Iterator[Comparison]:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    batch = photographs()
+    ids = [str(number) for number in range(len(batch))]
+    totals = {"ours": 0.0, "peer": 0.0}
+    for name in CORRUPTIONS:
+        ours, peer = _seconds_per_image(name, batch, ids)
+        if name not in EXTRA:
+            totals["ours"] += ours
+            totals["peer"] += peer
+        yield Comparison(f"corruptions_cpu: {name}", 1 / ours, 1 / peer, peer / ours, MEASURED, PEER)
+    ours, peer = totals["ours"] / 15, totals["peer"] / 15
+    yield Comparison("corruptions_cpu: the 15 types", 1 / ours, 1 / peer, peer / ours, MEASURED, PEER)
+    yield from _storing(batch)
+
+
+def _seconds_per_image(name: str, batch: np.ndarray, ids: list[str]) -> tuple[float, float]:
+    """Means over the severities; ours and the peer's."""
+    tensor = torch.from_numpy(batch)
+    ours, peer = 0.0, 0.0
+    for severity in SEVERITIES:
+
+        def own(severity=severity) -> None:
+            corrupt(tensor, name, severity, ids, 0)
+
+        def others(severity=severity) -> None:
+            for image in batch[:: len(batch) // 4]:
+                peer_corrupt(image, severity, name)
+
+        own()
+        others()
+        rounds = [(_seconds(own) / len(batch), _seconds(others) / 4) for _ in range(ROUNDS)]
+        ours += median(own for own, _ in rounds)
+        peer += median(other for _, other in rounds)
+    return ours / len(SEVERITIES), peer / len(SEVERITIES)
+
+
+def _storing(batch: np.ndarray) -> Iterator[Comparison]:
+    """All 15 types at all severities through the step that writes the raw codec, beside computing alone."""
+    repeated = np.concatenate([batch] * 4)
+    ids = [str(number) for number in range(len(repeated))]
+    names = [name for name in CORRUPTIONS if name not in EXTRA]
+    plan = [
+        {
+            "name": name,
+            "category": CORRUPTIONS[name].category,
+            "arguments": [[severity, CORRUPTIONS[name].arguments(SIZE, severity)] for severity in SEVERITIES],
+        }
+        for name in names
+    ]
+    samples = images.Samples(ids, np.zeros(len(ids), dtype=np.int64), ["a", "b"], np.arange(2), "two")
+    with tempfile.TemporaryDirectory() as folder:
+        clean = Path(folder) / "clean.h5"
+        with images.create(clean, samples, size=SIZE, codec="raw", origin={}) as writer:
+            writer.add("clean", [0])
+            writer.write("clean", 0, 0, repeated)
+
+        def write() -> None:
+            corrupt_images(clean, plan, seed=0, codec="raw", output=Path(folder) / "corrupted.h5")
+
+        def compute() -> None:
+            for name in names:
+                for severity in SEVERITIES:
+                    corrupt(torch.from_numpy(repeated), name, severity, ids, 0)
+
+        rounds = [(_seconds(write), _seconds(compute)) for _ in range(3)]
+    write_rate, compute_rate = (len(repeated) * 75 / median(times) for times in zip(*rounds, strict=True))
+    yield Comparison.more_is_better(
+        "corruptions_cpu: 15 types, written raw", write_rate, compute_rate, MEASURED, "computed, not written"
+    )
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
