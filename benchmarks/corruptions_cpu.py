@@ -91,7 +91,8 @@ def _storing(batch: np.ndarray) -> Iterator[Comparison]:
         {
             "name": name,
             "category": CORRUPTIONS[name].category,
-            "arguments": [[severity, CORRUPTIONS[name].arguments(SIZE, severity)] for severity in SEVERITIES],
+            "severities": SEVERITIES,
+            "constants": CORRUPTIONS[name].constants,
         }
         for name in names
     ]

@@ -21,6 +21,7 @@ from withstand import models, zoo
 from withstand.images import ImageFile
 from withstand.inference import predict_set
 from withstand.steps.datasets import prepare_images
+from withstand.steps.predict import ImageSet
 
 SOURCE = {"kind": "shapetex", "split": "test"}
 SAMPLES = 4000
@@ -55,7 +56,7 @@ def _throughput(name: str, threads: int, shards: list[Path], output: Path) -> Co
     batches = [batch for shard in images for batch in shard.split(BATCH)]
     ours, bare = [], []
     for _ in range(ROUNDS):
-        ours.append(_seconds(lambda: predict_set(model, shards, output, outputs=10, facts=FACTS, batch_size=BATCH)))
+        ours.append(_seconds(lambda: predict_files(model, shards, output)))
         bare.append(_seconds(lambda: _bare_loop(model, batches)))
     ratio = median(peer / own for own, peer in zip(ours, bare, strict=True))
     return Comparison(
@@ -66,6 +67,13 @@ def _throughput(name: str, threads: int, shards: list[Path], output: Path) -> Co
         "images/s",
         "the model in a loop over uint8 tensors in memory",
     )
+
+
+def predict_files(model: torch.nn.Module, paths: list[Path], output: Path) -> None:
+    """Predictions of a model on files of the store."""
+    given = ImageSet("test", "clean", paths, output)
+    counts = {"images": given.samples(), "outputs": 10}
+    predict_set(model, given.shards({}, "cpu"), output, **counts, facts=FACTS, batch_size=BATCH)
 
 
 @torch.inference_mode()
@@ -83,12 +91,10 @@ def _seconds(work) -> float:
 _MEMORY_SCRIPT = """
 import sys
 from pathlib import Path
+from benchmarks.inference_cpu import predict_files
 from withstand import models, zoo
-from withstand.inference import predict_set
 model = models.load({"zoo": "resnet_gn_base"}, zoo.weights("resnet_gn_base"))
-paths = [Path(path) for path in sys.argv[2:]]
-facts = {"model": "m", "dataset": "test", "family": "clean", "policy": "stored"}
-predict_set(model, paths, Path(sys.argv[1]), outputs=10, facts=facts, batch_size=128)
+predict_files(model, [Path(path) for path in sys.argv[2:]], Path(sys.argv[1]))
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(int(peak.split()[1]) / 1024)
 """

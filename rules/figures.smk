@@ -1,6 +1,7 @@
 # Needs: results/{study}/tables/*.parquet and results/{study}/images/{dataset}/{family}/{shard}.h5
 # Makes:
-#   results/{study}/figures/{figure}-{dataset}.{svg,png,csv}    a figure, and the exact data drawn
+#   results/{study}/figures/{figure}-{dataset}.{svg,png,csv}    a figure, and the exact data drawn; of results under
+#                                                               another policy {figure}-{dataset}.{policy}.*
 #   results/{study}/figures/held_out.{svg,png,csv}              one of all datasets
 
 
@@ -10,30 +11,32 @@ rule draw_accuracy:
         models="results/{study}/tables/models.parquet",
     output:
         svg=report(
-            "results/{study}/figures/{figure}-{dataset}.svg",
+            "results/{study}/figures/{figure}-{dataset}{policy}.svg",
             caption="../workflow/report/accuracy.rst",
             category="Accuracy",
             labels={"figure": "{figure}", "dataset": "{dataset}"},
         ),
-        png="results/{study}/figures/{figure}-{dataset}.png",
-        data="results/{study}/figures/{figure}-{dataset}.csv",
+        png="results/{study}/figures/{figure}-{dataset}{policy}.png",
+        data="results/{study}/figures/{figure}-{dataset}{policy}.csv",
     log:
-        "results/{study}/logs/draw_accuracy/{figure}.{dataset}.log",
+        "results/{study}/logs/draw_accuracy/{figure}.{dataset}{policy}.log",
     benchmark:
-        "results/{study}/benchmarks/draw_accuracy/{figure}.{dataset}.jsonl"
+        "results/{study}/benchmarks/draw_accuracy/{figure}.{dataset}{policy}.jsonl"
     wildcard_constraints:
         figure="accuracy_by_severity|clean_against_corrupted",
+        policy=r"|\.corrupt_after_resize",
     localrule: True
     conda:
         "../envs/withstand.yaml"
     params:
         style=dag.figure_style,
+        policy=dag.figure_policy,
         code=dag.figure_code,
     message:
         "Drawing {wildcards.figure} of {wildcards.dataset}"
     shell:
         "withstand draw {wildcards.figure} --table {input.table:q} --models {input.models:q}"
-        " --dataset {wildcards.dataset:q} --style {params.style:q}"
+        " --dataset {wildcards.dataset:q} --policy {params.policy} --style {params.style:q}"
         " --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
 
 
@@ -118,30 +121,32 @@ rule draw_samples:
         " --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
 
 
-rule draw_perturbations:
+rule draw_corruptions:
     input:
-        dag.drawn_shards,
+        dag.sampled_shard,
     output:
         svg=report(
-            "results/{study}/figures/perturbations-{dataset}.svg",
-            caption="../workflow/report/perturbations.rst",
+            "results/{study}/figures/corruptions-{dataset}.svg",
+            caption="../workflow/report/corruptions.rst",
             category="Images",
-            labels={"figure": "perturbations", "dataset": "{dataset}"},
+            labels={"figure": "corruptions", "dataset": "{dataset}"},
         ),
-        png="results/{study}/figures/perturbations-{dataset}.png",
-        data="results/{study}/figures/perturbations-{dataset}.csv",
+        png="results/{study}/figures/corruptions-{dataset}.png",
+        data="results/{study}/figures/corruptions-{dataset}.csv",
     log:
-        "results/{study}/logs/draw_perturbations/{dataset}.log",
+        "results/{study}/logs/draw_corruptions/{dataset}.log",
     benchmark:
-        "results/{study}/benchmarks/draw_perturbations/{dataset}.jsonl"
+        "results/{study}/benchmarks/draw_corruptions/{dataset}.jsonl"
     localrule: True
     conda:
         "../envs/withstand.yaml"
     params:
+        corruptions=dag.all_corruptions(),
+        seed=study.seed,
         style=dag.resolution,
-        code=code_digest("withstand.steps.draw:draw_perturbations"),
+        code=dag.gallery_code(),
     message:
-        "Drawing the perturbations of {wildcards.dataset}"
+        "Drawing every corruption of an image of {wildcards.dataset}"
     shell:
-        "withstand draw-perturbations {input:q} --style {params.style:q}"
-        " --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
+        "withstand draw-corruptions {input:q} --corruptions {params.corruptions:q} --seed {params.seed}"
+        " --style {params.style:q} --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"

@@ -2,6 +2,8 @@
 # Makes:
 #   results/{study}/predictions/{model}/{dataset}/{family}.parquet
 #
+# A family that is not materialized is made inside its job, from the clean images or the source.
+#
 # Most of the time of a small job goes into starting Python: the clean images of all datasets are one job a model. It
 # updates its outputs, so that a dataset more means predictions on that one alone.
 
@@ -18,7 +20,7 @@ rule predict:
     benchmark:
         "results/{study}/benchmarks/predict/{model}.{dataset}.{family}.jsonl"
     wildcard_constraints:
-        family=alternatives(study.families),
+        family=alternatives(study.stored_families()),
     conda:
         "../envs/withstand.yaml"
     threads: 1
@@ -30,6 +32,24 @@ rule predict:
     shell:
         "withstand predict {params.image_sets:q} --card {input.card:q} --weights={input.weights:q}"
         " --code {params.code} > {log:q} 2>&1"
+
+
+use rule predict as predict_streamed with:
+    input:
+        card="results/{study}/models/{model}.json",
+        weights=dag.model_weights,
+        images=dag.streamed_inputs,
+    log:
+        "results/{study}/logs/predict_streamed/{model}.{dataset}.{family}.log",
+    benchmark:
+        "results/{study}/benchmarks/predict_streamed/{model}.{dataset}.{family}.jsonl"
+    wildcard_constraints:
+        family=alternatives(study.streamed_families()),
+    params:
+        image_sets=dag.streamed_set,
+        code=dag.streamed_code,
+    message:
+        "Making {wildcards.family} of {wildcards.dataset} and running {wildcards.model} on it"
 
 
 if study.evaluated():

@@ -13,7 +13,7 @@ rule corrupt_images:
     benchmark:
         "results/{study}/benchmarks/corrupt_images/{dataset}.{family}.{shard}.jsonl"
     wildcard_constraints:
-        family=alternatives(study.families),
+        family=alternatives(study.stored_families()),
     conda:
         "../envs/withstand.yaml"
     params:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import imagenet_c
 import corrupt_tta
 import cv2
+import imagenet_c
 import numpy as np
 import pytest
 import skimage.data

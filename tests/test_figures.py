@@ -7,8 +7,7 @@ from PIL import Image
 
 from withstand.errors import WithstandError
 from withstand.figures.style import PALETTE, Style, spread
-from withstand.steps.draw import draw_perturbations, draw_samples, draw_table
-from withstand.steps.perturb import corrupt_images
+from withstand.steps.draw import draw_corruptions, draw_samples, draw_table
 
 
 @pytest.fixture
@@ -80,17 +79,31 @@ def test_without_results_there_is_nothing_to_draw(tables, tmp_path):
         draw_table("accuracy_by_severity", *tables, ["other"], {}, **paths(tmp_path))
 
 
-def test_perturbations_are_listed(tmp_path, clean_file):
-    family = [
-        {"name": "contrast", "category": "digital", "arguments": [[1, [0.4]], [5, [0.05]]]},
-        {"name": "gaussian_noise", "category": "noise", "arguments": [[5, [0.18]]]},
+def test_every_corruption_of_a_plan_is_drawn(tmp_path, clean_file):
+    plan = [
+        {"name": "contrast", "category": "digital", "severities": [1, 5], "constants": {"64": [[0.4], [0.05]]}},
+        {"name": "gaussian_noise", "category": "noise", "severities": [5], "constants": {"64": [[0.18]]}},
     ]
-    corrupt_images(clean_file, family, seed=0, codec="raw", output=tmp_path / "family.h5")
-    draw_perturbations([clean_file, tmp_path / "family.h5"], {}, **paths(tmp_path))
+    draw_corruptions(clean_file, plan, 0, {}, **paths(tmp_path))
     data = pd.read_csv(tmp_path / "figure.csv")
     assert data["corruption"].tolist() == ["clean", "contrast", "contrast", "gaussian_noise"]
     assert data["severity"].tolist() == [0, 1, 5, 5]
     assert set(data["class"]) == {"striped disk"}
+
+
+def test_a_figure_shows_one_policy(tables, tmp_path):
+    accuracy = pd.read_parquet(tables[0])
+    other = accuracy.assign(policy="corrupt_after_resize", family="resized", value=accuracy["value"] / 2)
+    other.loc[accuracy["family"].isna(), "family"] = None
+    pd.concat([accuracy, other]).to_parquet(tables[0])
+    means = {}
+    for policy in ("stored", "corrupt_after_resize"):
+        draw_table("accuracy_by_severity", *tables, ["test"], {}, **paths(tmp_path, policy), policy=policy)
+        data = pd.read_csv(tmp_path / f"{policy}.csv")
+        assert set(data["policy"]) == {policy}
+        assert sorted(data["severity"].unique()) == [0, 1, 2]
+        means[policy] = data["value"].mean()
+    assert means["corrupt_after_resize"] == pytest.approx(means["stored"] / 2)
 
 
 def test_held_out_shows_every_dataset_and_label_mode(tables, tmp_path):

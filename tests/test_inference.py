@@ -28,6 +28,13 @@ def store(path, samples, pictures):
     return path
 
 
+def predict_files(model, paths, output, batch_size):
+    """Predictions of a model on files of the store."""
+    given = ImageSet("test", "clean", paths, output)
+    shards, counts = given.shards({}, "cpu"), {"images": given.samples(), "outputs": 10}
+    inference.predict_set(model, shards, output, **counts, facts=FACTS, batch_size=batch_size)
+
+
 def test_columns_against_scipy(samples):
     logits = torch.randn(12, 10, generator=torch.Generator().manual_seed(1)) * 3
     some = images.Samples(samples.ids, np.arange(12) % 4, samples.class_names, np.array([0, 1, 2, 3, 7, 9]), "shapetex")
@@ -59,10 +66,10 @@ def test_a_small_subset_is_padded(samples):
 
 
 def test_the_file_has_a_row_for_each_sample_and_condition(tmp_path, clean_file, model):
-    family = [{"name": "contrast", "category": "digital", "arguments": [[2, [0.3]], [5, [0.05]]]}]
+    family = [{"name": "contrast", "category": "digital", "severities": [2, 5], "constants": {"64": [[0.3], [0.05]]}}]
     corrupt_images(clean_file, family, seed=0, codec="raw", output=tmp_path / "digital.h5")
     path = tmp_path / "out.parquet"
-    inference.predict_set(model, [tmp_path / "digital.h5"], path, outputs=10, facts=FACTS, batch_size=5)
+    predict_files(model, [tmp_path / "digital.h5"], path, 5)
     table = pq.read_table(path)
     assert table.schema.equals(predictions.schema(10, ("all",), FACTS))
     assert table.num_rows == 24
@@ -82,7 +89,7 @@ def test_rows_do_not_depend_on_the_batch_or_the_shards(tmp_path, clean_file, sam
         )
         parts.append(store(tmp_path / f"{start}.h5", part, pictures[start:stop]))
     for name, paths, size in (("whole", [clean_file], 12), ("parts", parts, batch_size)):
-        inference.predict_set(model, paths, tmp_path / name, outputs=10, facts=FACTS, batch_size=size)
+        predict_files(model, paths, tmp_path / name, size)
     whole, split = (pq.read_table(tmp_path / name).to_pandas() for name in ("whole", "parts"))
     assert whole["sample_id"].tolist() == split["sample_id"].tolist()
     # float32 sums in another order
@@ -177,7 +184,7 @@ def test_cue_conflict_keeps_both_decisions(tmp_path, model, pictures, picture_id
         picture_ids, samples.labels, samples.class_names, samples.subset, "shapetex", texture_labels=textures
     )
     path = store(tmp_path / "conflict.h5", conflict, pictures)
-    inference.predict_set(model, [path], tmp_path / "o.parquet", outputs=10, facts=FACTS, batch_size=5)
+    predict_files(model, [path], tmp_path / "o.parquet", 5)
     table = pq.read_table(tmp_path / "o.parquet").to_pandas()
     answers = np.stack(table["top5_all"])[:, 0]
     assert table["texture_label"].tolist() == textures.tolist()

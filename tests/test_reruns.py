@@ -91,7 +91,7 @@ def test_add_a_family(project):
     datasets["test"]["families"].append("bright")
     families = STUDY["families"] | {"bright": {"corruptions": ["brightness"]}}
     planned = configured(project, datasets=datasets, families=families)
-    assert planned == {"corrupt_images": 1, "predict": 2, "summarise_model": 2, "draw_perturbations": 1, **TABLES}
+    assert planned == {"corrupt_images": 1, "predict": 2, "summarise_model": 2, **TABLES}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_change_what_only_tables_and_figures_show(project, entry, expected):
 
 def test_change_a_figures_setting(project):
     planned = configured(project, figures={"dpi": 200})
-    assert planned == {"draw_samples": 4, "draw_perturbations": 1, **FIGURES}
+    assert planned == {"draw_samples": 4, "draw_corruptions": 1, **FIGURES}
 
 
 def test_touch_files(project):
@@ -162,12 +162,23 @@ def test_add_a_corruption_beside_another(project):
         "CORRUPTIONS: dict[str, Corruption] = {\n",
         'CORRUPTIONS: dict[str, Corruption] = {\n    "invert": Corruption("digital", {64: _single(1, 2, 3, 4, 5)}),\n',
     )
-    assert project.planned() == {}
+    assert project.planned() == {"draw_corruptions": 1, "all": 1}, "the figure of all corruptions"
+
+
+def test_stream_a_family(project):
+    """Without files of corrupted images, from the clean ones or the source."""
+    families = copy.deepcopy(STUDY["families"])
+    families["digital"]["materialize"] = False
+    planned = configured(project, families=families)
+    assert planned == {"predict_streamed": 2, "summarise_model": 2, **TABLES}
+    families["digital"] |= {"materialize": True, "policy": "corrupt_after_resize"}
+    planned = configured(project, families=families)
+    assert planned == {"predict_streamed": 2, "summarise_model": 2, **TABLES}
 
 
 def test_change_a_corruption(project):
-    project.edit("workflow/withstand/corruptions/digital.py", "mean(dim=(2, 3)", "mean(dim=(1, 2, 3)")
-    expected = {"corrupt_images": 1, "predict": 2, "summarise_model": 2, "draw_perturbations": 1, **TABLES}
+    project.edit("workflow/withstand/corruptions/digital.py", "mul_(factor).add_((means", "mul_(factor).sub_((means")
+    expected = {"corrupt_images": 1, "predict": 2, "summarise_model": 2, "draw_corruptions": 1, **TABLES}
     assert project.planned() == expected
 
 

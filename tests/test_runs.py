@@ -67,7 +67,7 @@ def test_a_run_leaves_what_the_readme_says(finished):
         "small/tables/failures.parquet",
         "small/figures/accuracy_by_severity-test.svg",
         "small/figures/accuracy_by_severity-test.csv",
-        "small/figures/perturbations-test.png",
+        "small/figures/corruptions-test.png",
         "small/run.json",
         "small/logs/predict/vit.test.digital.log",
         "small/benchmarks/predict/vit.test.digital.jsonl",

@@ -48,7 +48,7 @@ WHOLE = {
     "draw_held_out": 1,
     "draw_shape_bias": 1,
     "draw_samples": 4,
-    "draw_perturbations": 1,
+    "draw_corruptions": 1,
     "all": 1,
 }
 """Jobs of the whole small study."""

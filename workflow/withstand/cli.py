@@ -242,18 +242,25 @@ def predict(image_sets, card: Path, weights: Path | None, batch_size: int, code:
     """Run a model over image sets, those apart whose predictions are up to date.
 
     IMAGE_SETS is JSON, a list of {"dataset": NAME, "family": NAME, "images": [FILE of a shard, ...], "output": FILE}.
+    With "corruptions" (a plan), "seed" and "codec", images are clean ones that are corrupted here; with "source" and
+    "range" instead of "images", they are read from the source and corrupted after the model's own resize.
     """
-    from withstand.steps.predict import ImageSet
     from withstand.steps.predict import predict as run
 
     try:
-        sets = [
-            ImageSet(**{**given, "images": [Path(path) for path in given["images"]], "output": Path(given["output"])})
-            for given in image_sets
-        ]
+        sets = [_image_set(given) for given in image_sets]
     except (KeyError, TypeError) as error:
         raise click.UsageError(f"an image set needs dataset, family, images and output ({error})") from error
     run(card, weights, sets, batch_size=batch_size, device=device, code=code)
+
+
+def _image_set(given: dict):
+    from withstand.steps.predict import ImageSet
+    from withstand.steps.stream import ResizedSet, StreamedSet
+
+    kind = ResizedSet if "source" in given else StreamedSet if "corruptions" in given else ImageSet
+    paths = {key: [Path(path) for path in given[key]] for key in ("images", "selection") if key in given}
+    return kind(**{**given, **paths, "output": Path(given["output"])})
 
 
 @main.command()
@@ -316,12 +323,21 @@ def _draw_options(command: Callable) -> Callable:
 @click.option("--table", type=INPUT, required=True, help="Table of accuracies, for shape_bias that of shape bias.")
 @click.option("--models", type=INPUT, required=True, help="Table of models.")
 @click.option("--dataset", "datasets", required=True, multiple=True, help="Which dataset; for held_out any number.")
+@click.option(
+    "--policy",
+    type=click.Choice(["stored", "corrupt_after_resize"]),
+    default="stored",
+    show_default=True,
+    help="Transform policy of the rows to draw.",
+)
 @_draw_options
-def draw(kind: str, table: Path, models: Path, datasets, svg: Path, png: Path, data: Path, style: dict) -> None:
+def draw(
+    kind: str, table: Path, models: Path, datasets, policy: str, svg: Path, png: Path, data: Path, style: dict
+) -> None:
     """Draw a figure of a table."""
     from withstand.steps.draw import draw_table
 
-    draw_table(kind, table, models, datasets, style, svg=svg, png=png, data=data)
+    draw_table(kind, table, models, datasets, style, svg=svg, png=png, data=data, policy=policy)
 
 
 @main.command()
@@ -335,13 +351,15 @@ def draw_samples(images: Path, svg: Path, png: Path, data: Path, style: dict) ->
 
 
 @main.command()
-@click.argument("images", type=INPUT, nargs=-1, required=True)
+@click.argument("images", type=INPUT)
+@click.option("--corruptions", type=JSON, required=True, help="Names, categories, severities and constants (JSON).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the study.")
 @_draw_options
-def draw_perturbations(images: tuple[Path, ...], svg: Path, png: Path, data: Path, style: dict) -> None:
-    """Draw one image under every perturbation."""
-    from withstand.steps.draw import draw_perturbations as run
+def draw_corruptions(images: Path, corruptions, seed: int, svg: Path, png: Path, data: Path, style: dict) -> None:
+    """Draw the first of a file of clean images under every corruption at every severity."""
+    from withstand.steps.draw import draw_corruptions as run
 
-    run(images, style, svg=svg, png=png, data=data)
+    run(images, corruptions, seed, style, svg=svg, png=png, data=data)
 
 
 if __name__ == "__main__":

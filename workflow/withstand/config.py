@@ -233,6 +233,17 @@ class Family(_Strict):
     """Names of corruptions."""
     severities: Annotated[tuple[Severity, ...], Field(min_length=1), AfterValidator(_are_unique)] = SEVERITIES
     """Which severities, 1 to 5."""
+    materialize: bool = True
+    """Whether corrupted images are kept in files. If not, every inference job makes them itself, with the same
+    predictions: no disk, but the work again for each model."""
+    policy: Literal["stored", "corrupt_after_resize"] = "stored"
+    """Whether the study's images are corrupted, and resized for each model, or the image as the model itself resizes
+    and crops it from the source, with the constants for the model's size; such images are never kept."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its images lie in files."""
+        return self.materialize and self.policy == "stored"
 
 
 class Recipe(_Strict):
@@ -398,6 +409,18 @@ class Study(_Strict):
     def evaluation_sets(self) -> list[tuple[str, str]]:
         """(dataset, family) of every image set that models are evaluated on."""
         return [(name, family) for name in self.evaluated() for family in (CLEAN, *self.datasets[name].families)]
+
+    def stored_families(self) -> list[str]:
+        """The families whose images lie in files."""
+        return sorted(name for name, family in self.families.items() if family.is_stored)
+
+    def streamed_families(self) -> list[str]:
+        """The families whose images are made inside inference jobs."""
+        return sorted(self.families.keys() - self.stored_families())
+
+    def policies(self, dataset: str) -> list[str]:
+        """The transform policies under which a dataset is corrupted."""
+        return sorted({self.families[name].policy for name in self.datasets[dataset].families}, reverse=True)
 
     def evaluated(self) -> list[str]:
         """The datasets that models are evaluated on, by name, since the order of keys does not count."""

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from withstand import zoo
-from withstand.config import CLEAN, ConfigError, DatasetEntry, ModelEntry, Study, canonical, short_digest
-from withstand.corruptions.constants import CORRUPTIONS
+from withstand.config import CLEAN, ConfigError, DatasetEntry, Family, ModelEntry, Study, canonical, short_digest
+from withstand.corruptions.constants import CORRUPTIONS, nearest_size
 from withstand.provenance import code_digest, is_at_hand
 
-CORRUPTION_FIGURES = ("accuracy_by_severity", "clean_against_corrupted", "perturbations")
-"""Figures of each dataset that has families of corruptions."""
+ACCURACY_FIGURES = ("accuracy_by_severity", "clean_against_corrupted")
+"""Figures of each dataset that has families of corruptions, for each of their policies."""
 
 FIGURE_FORMATS = ("svg", "png", "csv")
 TABLES = ("accuracy", "failures", "models")
@@ -56,7 +56,10 @@ class Dag:
     def figures(self) -> list[str]:
         """The study's figures, in all their formats, with the data drawn."""
         corrupted = [name for name in self.study.evaluated() if self.study.datasets[name].families]
-        names = [f"{kind}-{dataset}" for dataset in corrupted for kind in CORRUPTION_FIGURES]
+        names = [f"corruptions-{dataset}" for dataset in corrupted]
+        for dataset in corrupted:
+            suffixes = ["" if policy == "stored" else f".{policy}" for policy in self.study.policies(dataset)]
+            names += [f"{kind}-{dataset}{suffix}" for kind in ACCURACY_FIGURES for suffix in suffixes]
         names += [f"{SHAPE_BIAS}-{dataset}" for dataset in self.study.cue_conflict_sets()]
         names += [f"samples-{dataset}" for dataset in self.study.evaluated()]
         names += ["held_out"] if len(self.study.judged_by_accuracy()) > 1 else []
@@ -87,6 +90,12 @@ class Dag:
         """The shards of an image set."""
         return self._shards(wildcards.dataset, wildcards.family)
 
+    def streamed_inputs(self, wildcards) -> list[str]:
+        """The clean images that an inference job corrupts; where it reads the source, the selection of samples."""
+        if self.study.families[wildcards.family].policy == "stored":
+            return self._shards(wildcards.dataset, CLEAN)
+        return self.selection(wildcards)
+
     def clean_shards(self, wildcards) -> list[str]:
         """The clean images of all datasets that models are evaluated on."""
         return [path for name in self.study.evaluated() for path in self._shards(name, CLEAN)]
@@ -94,11 +103,6 @@ class Dag:
     def sampled_shard(self, wildcards) -> str:
         """The first shard of a dataset's clean images."""
         return self._shards(wildcards.dataset, CLEAN)[0]
-
-    def drawn_shards(self, wildcards) -> list[str]:
-        """The first shard of a dataset, clean and under each family."""
-        families = (CLEAN, *self.study.datasets[wildcards.dataset].families)
-        return [self._shards(wildcards.dataset, family)[0] for family in families]
 
     def training_shards(self, wildcards) -> list[str]:
         """The training images of a recipe, by the name of its weights."""
@@ -184,6 +188,22 @@ class Dag:
         """One image set as `withstand predict` takes it."""
         return canonical([self._image_set(wildcards.model, wildcards.dataset, wildcards.family)])
 
+    def streamed_set(self, wildcards) -> str:
+        """One image set whose corrupted images `withstand predict` makes itself."""
+        family = self.study.families[wildcards.family]
+        names = {"dataset": wildcards.dataset, "family": wildcards.family}
+        made = {"seed": self.study.seed, "codec": self.study.images.codec}
+        output = self._predictions(wildcards.model, wildcards.dataset, wildcards.family)
+        if family.policy == "stored":
+            made["images"] = self._shards(wildcards.dataset, CLEAN)
+            made["corruptions"] = _plan(family, self.study.images.size)
+        else:
+            made["source"] = self._dataset(wildcards).source.model_dump(mode="json")
+            made["range"] = [0, self.study.sample_count(wildcards.dataset)]
+            made["selection"] = self.selection(wildcards)
+            made["corruptions"] = _plan(family)
+        return canonical([names | made | {"output": output}])
+
     def predicted_clean_sets(self, wildcards) -> str:
         """The clean images of all datasets as `withstand predict` takes them."""
         return canonical([self._image_set(wildcards.model, dataset, CLEAN) for dataset in self.study.evaluated()])
@@ -209,7 +229,17 @@ class Dag:
 
     def corruptions_spec(self, wildcards) -> str:
         """The corruptions of a family with the constants for the study's size of images."""
-        return _corruptions(self.study.families[wildcards.family], self.study.images.size)
+        return canonical(_plan(self.study.families[wildcards.family], self.study.images.size))
+
+    def all_corruptions(self) -> str:
+        """Every corruption that there is, as a plan, in the order of the categories."""
+        order = list(dict.fromkeys(corruption.category for corruption in CORRUPTIONS.values()))
+        names = sorted(CORRUPTIONS, key=lambda name: order.index(CORRUPTIONS[name].category))
+        return canonical(_plan(Family(corruptions=tuple(names)), self.study.images.size))
+
+    def figure_policy(self, wildcards) -> str:
+        """The transform policy whose results a figure shows."""
+        return wildcards.get("policy", "").removeprefix(".") or "stored"
 
     def figure_style(self, wildcards) -> str:
         """Labels, colours and resolution of figures."""
@@ -245,17 +275,32 @@ class Dag:
     def prediction_code(self, wildcards) -> str:
         return code_digest("withstand.steps.predict:predict", *self._model_code(wildcards.model))
 
+    def streamed_code(self, wildcards) -> str:
+        kind = "StreamedSet"
+        made = self._corruption_functions(wildcards.family)
+        if self.study.families[wildcards.family].policy != "stored":
+            kind = "ResizedSet"
+            made.append(f"withstand.datasets.{self._dataset(wildcards).source.kind}:Source")
+        model = self._model_code(wildcards.model)
+        return code_digest("withstand.steps.predict:predict", f"withstand.steps.stream:{kind}", *sorted(made), *model)
+
     def source_code(self, wildcards) -> str:
         kind = self._dataset(wildcards).source.kind
         return code_digest("withstand.steps.datasets:prepare_images", f"withstand.datasets.{kind}:Source")
 
     def corruption_code(self, wildcards) -> str:
-        names = self.study.families[wildcards.family].corruptions
-        functions = (f"withstand.corruptions.{CORRUPTIONS[name].category}:{name}" for name in names)
-        return code_digest("withstand.steps.perturb:corrupt_images", *sorted(functions))
+        return code_digest("withstand.steps.perturb:corrupt_images", *self._corruption_functions(wildcards.family))
+
+    def gallery_code(self) -> str:
+        functions = sorted(_function(name) for name in CORRUPTIONS)
+        return code_digest("withstand.steps.draw:draw_corruptions", *functions)
 
     def figure_code(self, wildcards) -> str:
         return figure_code(wildcards.figure)
+
+    def _corruption_functions(self, family: str) -> list[str]:
+        names = self.study.families[family].corruptions
+        return sorted(_function(name) for name in names)
 
     def _predictions(self, model: str, dataset: str, family: str) -> str:
         return f"{self._results}/predictions/{model}/{dataset}/{family}.parquet"
@@ -332,18 +377,23 @@ def figure_code(kind: str) -> str:
     return code_digest("withstand.steps.draw:draw_table", f"{module}:select", f"{module}:draw")
 
 
+def _function(corruption: str) -> str:
+    return f"withstand.corruptions.{CORRUPTIONS[corruption].category}:{corruption}"
+
+
 @lru_cache
-def _corruptions(family, size: int) -> str:
-    return canonical(
-        [
-            {
-                "name": name,
-                "category": CORRUPTIONS[name].category,
-                "constants": f"{CORRUPTIONS[name].nearest_size(size)} px",
-                "arguments": [
-                    [severity, CORRUPTIONS[name].arguments(size, severity)] for severity in family.severities
-                ],
-            }
-            for name in family.corruptions
-        ]
-    )
+def _plan(family: Family, size: int | None = None) -> list[dict]:
+    """A family as a plan (see :mod:`withstand.corruptions.plan`), with the constants for a size or those of all."""
+    return [
+        {
+            "name": name,
+            "category": CORRUPTIONS[name].category,
+            "severities": family.severities,
+            "constants": {
+                known: [CORRUPTIONS[name].arguments(known, severity) for severity in family.severities]
+                for known in sorted(CORRUPTIONS[name].constants)
+                if size is None or known == nearest_size(CORRUPTIONS[name].constants, size)
+            },
+        }
+        for name in family.corruptions
+    ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,10 +15,13 @@ from torch.nn import functional
 
 from withstand import predictions
 from withstand.errors import ModelError, WithstandError
-from withstand.images import ImageFile, Samples
+from withstand.images import Samples
 from withstand.models import Classifier
 from withstand.prefetch import prefetch
 from withstand.progress import progress
+
+if TYPE_CHECKING:
+    from withstand.shards import Shard
 
 READ_AHEAD = 4
 """Batches held ready while the model computes."""
@@ -25,9 +29,10 @@ READ_AHEAD = 4
 
 def predict_set(
     model: Classifier,
-    paths: Sequence[Path],
+    shards: Iterable[Shard],
     output: Path,
     *,
+    images: int,
     outputs: int,
     facts: Mapping,
     batch_size: int,
@@ -36,7 +41,8 @@ def predict_set(
     """Write the predictions of a model for every sample, corruption and severity of an image set.
 
     Args:
-        paths: the shards of the image set, in order.
+        shards: the shards of the image set, in order; each is read to its end before the next is asked for.
+        images: how many samples the shards have together.
         outputs: number of logits of the model.
         facts: metadata of the file (see :mod:`withstand.predictions`).
         batch_size: images in a forward pass; halved when memory runs out.
@@ -44,23 +50,22 @@ def predict_set(
     Raises:
         ModelError: if the model fails, its logits are not finite, or labels lie outside its outputs.
     """
-    with ExitStack() as stack:
-        files = [stack.enter_context(ImageFile(path)) for path in paths]
-        samples = files[0].samples
-        modes = label_modes(samples, outputs, model.label_space)
-        layout = predictions.schema(outputs, modes, facts, cue_conflict=samples.texture_labels is not None)
-        forward = Forward(model, outputs, batch_size, device)
-        writer = stack.enter_context(predictions.create(output, layout))
-        copies = sum(len(file) * len(file.conditions) for file in files)
-        advance = stack.enter_context(
-            progress(copies, f"{facts['model']} on {facts['dataset']}, {facts['family']}", "images")
-        )
+    shards = iter(shards)
+    first = next(shards)
+    modes = label_modes(first.samples, outputs, model.label_space)
+    layout = predictions.schema(outputs, modes, facts, cue_conflict=first.samples.texture_labels is not None)
+    forward = Forward(model, outputs, batch_size, device)
+    copies = images * len(first.conditions)
+    with (
+        predictions.create(output, layout) as writer,
+        progress(copies, f"{facts['model']} on {facts['dataset']}, {facts['family']}", "images") as advance,
+    ):
         logits = []
-        for batch in prefetch(_batches(files, batch_size), READ_AHEAD):
+        for batch in prefetch(_batches(chain([first], shards), batch_size), READ_AHEAD):
             logits.append(forward(batch.images))
             advance(len(batch.images))
             if batch.last:
-                samples = batch.file.samples
+                samples = batch.samples
                 writer.write(
                     {
                         "sample_id": samples.ids,
@@ -76,19 +81,20 @@ def predict_set(
 class _Batch:
     """Images uint8 (n, height, width, 3) of one shard under one condition; ``last`` completes the condition."""
 
-    file: ImageFile
+    samples: Samples
     corruption: str
     severity: int
     images: np.ndarray
     last: bool
 
 
-def _batches(files: Sequence[ImageFile], size: int) -> Iterator[_Batch]:
-    for file in files:
-        for corruption, severity, index in file.conditions:
-            for start in range(0, len(file), size):
-                images = file.read(corruption, index, slice(start, start + size))
-                yield _Batch(file, corruption, severity, images, last=start + size >= len(file))
+def _batches(shards: Iterable[Shard], size: int) -> Iterator[_Batch]:
+    for shard in shards:
+        samples = shard.samples
+        for corruption, severity, index in shard.conditions:
+            for start in range(0, len(shard), size):
+                images = shard.read(corruption, index, slice(start, start + size))
+                yield _Batch(samples, corruption, severity, images, last=start + size >= len(shard))
 
 
 def label_modes(samples: Samples, outputs: int, label_space: str) -> tuple[str, ...]:

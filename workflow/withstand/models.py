@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import timm
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
-from timm.data import resolve_data_config
+from timm.data import create_transform, resolve_data_config
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -82,6 +84,21 @@ class Classifier(nn.Module):
             mode = self.preprocessing.interpolation
             images = functional.interpolate(images, (size, size), mode=mode, antialias=True).clamp(0, 1)
         return self.network((images - self.mean) / self.std)
+
+
+def own_transform(preprocessing: Preprocessing) -> Callable[[np.ndarray], np.ndarray]:
+    """A model's own resize and centre crop, as timm's evaluation makes it, normalisation apart.
+
+    Returns a function of uint8 (height, width, 3), of any size, that gives uint8 (input_size, input_size, 3).
+    """
+    transform = create_transform(
+        (3, preprocessing.input_size, preprocessing.input_size),
+        is_training=False,
+        use_prefetcher=True,  # uint8 (3, height, width), not normalised
+        interpolation=preprocessing.interpolation,
+        crop_pct=preprocessing.crop_pct,
+    )
+    return lambda image: torch.as_tensor(transform(Image.fromarray(image))).permute(1, 2, 0).contiguous().numpy()
 
 
 def load(spec: Mapping, weights: Path | None, device: torch.device | str = "cpu") -> Classifier:

@@ -8,6 +8,7 @@ own; speckle_noise, gaussian_blur, spatter and saturate are its extra ones, mean
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +22,14 @@ class Corruption:
     category: str
     constants: dict[int, tuple[tuple[Any, ...], ...]]
 
-    def nearest_size(self, size: int) -> int:
-        """The size whose constants images of ``size`` px take; of two equally near ones the smaller."""
-        return min(sorted(self.constants), key=lambda known: abs(known - size))
-
     def arguments(self, size: int, severity: int) -> tuple[Any, ...]:
         """The constants for images of ``size`` px at a severity of 1 to 5."""
-        return self.constants[self.nearest_size(size)][severity - 1]
+        return self.constants[nearest_size(self.constants, size)][severity - 1]
+
+
+def nearest_size(known: Iterable[int], size: int) -> int:
+    """The known size whose constants images of ``size`` px take; of two equally near ones the smaller."""
+    return min(sorted(known), key=lambda other: abs(other - size))
 
 
 def _single(*values: float) -> tuple[tuple[float], ...]:

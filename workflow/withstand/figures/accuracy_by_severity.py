@@ -18,8 +18,8 @@ COLUMNS = 3
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: every corruption and severity, their mean, and the clean images as severity 0 of each."""
     rows = accuracy[accuracy["severity"].notna() & (accuracy["label_mode"] == "all")]
-    clean = rows[rows["family"] == CLEAN]
-    corrupted = rows[(rows["family"] != CLEAN) & rows["corruption"].notna()]
+    clean = rows[rows["corruption"] == CLEAN].drop_duplicates("model")
+    corrupted = rows[(rows["corruption"] != CLEAN) & rows["corruption"].notna()]
     means = rows[rows["family"].isna()].assign(corruption=MEAN)
     names = [*corrupted["corruption"].unique(), MEAN]
     drawn = pd.concat([*(clean.assign(corruption=name) for name in names), corrupted, means])

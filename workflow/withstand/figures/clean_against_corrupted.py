@@ -16,7 +16,7 @@ def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """One row a model: accuracy on the clean images, and pooled over every corruption and severity."""
     rows = accuracy[accuracy["label_mode"] == "all"]
     values = ["value", "low", "high", "n"]
-    clean = rows[rows["family"] == "clean"].set_index("model")
+    clean = rows[rows["corruption"] == "clean"].drop_duplicates("model").set_index("model")
     clean = clean[["dataset", *CHOICES]].join(clean[values].add_prefix("clean_"))
     pooled = rows[rows[["family", "corruption", "severity"]].isna().all(axis=1)]
     corrupted = pooled.set_index("model")[values].add_prefix("corrupted_")

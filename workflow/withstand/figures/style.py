@@ -156,7 +156,10 @@ def choices(data: pd.DataFrame) -> str:
     """The choices of protocol behind rows drawn, in words."""
     mode, policy = data["label_mode"].iloc[0], data["policy"].iloc[0]
     outputs = {"all": "top-1 over all outputs", "subset": "top-1 over the set's classes"}[mode]
-    images = {"stored": "images as stored, resized on the device"}.get(policy, policy)
+    images = {
+        "stored": "images as stored, resized on the device",
+        "corrupt_after_resize": "corrupted after the model's own resize",
+    }.get(policy, policy)
     return f"{outputs}, {images}"
 
 

@@ -63,7 +63,7 @@ def _rows(conditions: list[Condition], complete: bool) -> Iterator[dict]:
     for condition in conditions:
         keys = {"family": condition.family, "corruption": condition.corruption, "severity": condition.severity}
         yield keys | _proportion([condition])
-    corrupted = [condition for condition in conditions if condition.family != CLEAN]
+    corrupted = [condition for condition in conditions if condition.corruption != CLEAN]
     for kept in (keys for keys in POOLED_BY if complete or "family" in keys):
         groups: dict[tuple, list[Condition]] = {}
         for condition in corrupted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
@@ -16,18 +15,28 @@ from withstand.images import ImageFile
 
 
 def draw_table(
-    kind: str, table: Path, models: Path, datasets: Sequence[str], style: Mapping, *, svg: Path, png: Path, data: Path
+    kind: str,
+    table: Path,
+    models: Path,
+    datasets: Sequence[str],
+    style: Mapping,
+    *,
+    svg: Path,
+    png: Path,
+    data: Path,
+    policy: str = "stored",
 ) -> None:
     """Draw a figure of some datasets' rows of a table.
 
     Args:
         kind: a module of :mod:`withstand.figures` with ``select`` and ``draw``.
+        policy: the transform policy whose rows are drawn.
 
     Raises:
         WithstandError: if no model has the results that are drawn.
     """
     rows = pd.read_parquet(table)
-    rows = rows[rows["dataset"].isin(datasets)]
+    rows = rows[rows["dataset"].isin(datasets) & (rows["policy"] == policy)]
     module = import_module(f"withstand.figures.{kind}")
     drawn = module.select(rows, pd.read_parquet(models))
     if drawn.empty:
@@ -48,12 +57,15 @@ def draw_samples(images: Path, style: Mapping, *, svg: Path, png: Path, data: Pa
     write_text(data, drawn.to_csv(index=False))
 
 
-def draw_perturbations(images: Sequence[Path], style: Mapping, *, svg: Path, png: Path, data: Path) -> None:
-    """Draw the first sample of the given image sets under every perturbation."""
-    from withstand.figures import perturbations
+def draw_corruptions(
+    images: Path, plan: Sequence[Mapping], seed: int, style: Mapping, *, svg: Path, png: Path, data: Path
+) -> None:
+    """Draw the first image of a file of clean images under every corruption of a plan."""
+    from withstand.figures import corruptions
+    from withstand.shards import CorruptedShard
 
-    with ExitStack() as stack:
-        drawn, pixels = perturbations.select([stack.enter_context(ImageFile(path)) for path in images])
+    with ImageFile(images) as clean:
+        drawn, pixels = corruptions.select(CorruptedShard(clean, plan, seed=seed, codec="raw", with_clean=True))
     with figure_style():
-        save(perturbations.draw(drawn, pixels, Style(**style)), svg, png, Style(**style).dpi)
+        save(corruptions.draw(drawn, pixels, Style(**style)), svg, png, Style(**style).dpi)
     write_text(data, drawn.to_csv(index=False))

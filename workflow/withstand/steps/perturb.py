@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from withstand import images
-from withstand.corruptions.registry import apply_corruption
+from withstand.corruptions.plan import steps
 from withstand.progress import progress
 from withstand.provenance import versions
 
@@ -29,7 +29,7 @@ def corrupt_images(
 
     Args:
         clean: a file of the image store with the group ``clean``.
-        corruptions: for each its ``name``, ``category``, and ``arguments``: a list of [severity, constants].
+        corruptions: a plan (see :mod:`withstand.corruptions.plan`).
         origin: facts to keep in the file beside those that this step knows.
     """
     with images.ImageFile(clean) as file:
@@ -40,24 +40,16 @@ def corrupt_images(
             "versions": versions(),
             **(origin or {}),
         }
-        copies = sum(len(corruption["arguments"]) for corruption in corruptions)
+        planned = list(steps(corruptions, file.size))
         with (
             images.create(output, file.samples, size=file.size, codec=codec, origin=facts) as writer,
-            progress(copies * len(file), output.parent.name, "images") as advance,
+            progress(len(planned) * len(file), output.parent.name, "images") as advance,
         ):
             for corruption in corruptions:
-                writer.add(corruption["name"], [severity for severity, _ in corruption["arguments"]])
-                for index, (severity, arguments) in enumerate(corruption["arguments"]):
-                    for start in range(0, len(file), BATCH):
-                        batch = torch.from_numpy(file.read("clean", 0, slice(start, start + BATCH))).to(device)
-                        corrupted = apply_corruption(
-                            batch,
-                            corruption["category"],
-                            corruption["name"],
-                            severity,
-                            arguments,
-                            file.samples.ids[start : start + BATCH],
-                            seed,
-                        )
-                        writer.write(corruption["name"], index, start, corrupted.cpu().numpy())
-                        advance(len(batch))
+                writer.add(corruption["name"], corruption["severities"])
+            for step in planned:
+                for start in range(0, len(file), BATCH):
+                    batch = torch.from_numpy(file.read("clean", 0, slice(start, start + BATCH))).to(device)
+                    corrupted = step.apply(batch, file.samples.ids[start : start + BATCH], seed)
+                    writer.write(step.name, step.index, start, corrupted.cpu().numpy())
+                    advance(len(batch))

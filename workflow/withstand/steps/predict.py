@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,18 +15,44 @@ from withstand.images import ImageFile
 from withstand.provenance import versions
 from withstand.steps.models import read_card
 
-POLICY = "stored"
-"""The transform policy: the study's stored images, resized on the device to what the model wants."""
-
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One image set to predict: its names, its shards in order, and the file to write."""
+    """One image set of the store to predict: its names, its shards in order, and the file to write."""
 
     dataset: str
     family: str
     images: Sequence[Path]
     output: Path
+
+    policy = "stored"
+    """The transform policy: the study's stored images, resized on the device to what the model wants."""
+
+    def inputs(self) -> dict:
+        """What the images are: equal for sets with the same ones."""
+        return {"images": [content(path) for path in self.images]}
+
+    def samples(self) -> int:
+        """Number of samples of all shards."""
+        return sum(count(path) for path in self.images)
+
+    def shards(self, card: Mapping, device: str) -> Iterator[ImageFile]:
+        """The shards, one after the other."""
+        for path in self.images:
+            with ImageFile(path) as file:
+                yield file
+
+
+def content(path: Path) -> str:
+    """The digest of samples and pixels of a file."""
+    with ImageFile(path) as file:
+        return file.content
+
+
+def count(path: Path) -> int:
+    """Number of samples of a file."""
+    with ImageFile(path) as file:
+        return len(file)
 
 
 def predict(
@@ -52,7 +78,7 @@ def predict(
     model = _LazyModel(read_card(card_path), weights, device)
     for image_set in image_sets:
         inputs = {
-            "images": [_content(path) for path in image_set.images],
+            **image_set.inputs(),
             "model": model.card["source"],
             "weights": model.card.get("weights"),
             "code": code,
@@ -61,7 +87,7 @@ def predict(
             print(f"{image_set.output} is up to date", file=sys.stderr)
             continue
         names = {"dataset": image_set.dataset, "family": image_set.family, "model": model.card["model"]}
-        facts = {**names, "inputs": inputs, "policy": POLICY, "versions": versions()}
+        facts = {**names, "inputs": inputs, "policy": image_set.policy, "versions": versions()}
         try:
             _predict_set(model, image_set, facts, batch_size)
         except ModelError as error:
@@ -95,18 +121,14 @@ def _predict_set(model: _LazyModel, image_set: ImageSet, facts: dict, batch_size
     facts |= {"weights": model.card["weights"], "dtype": "float32", "device": _device_name(model.device)}
     predict_set(
         classifier,
-        image_set.images,
+        image_set.shards(model.card, model.device),
         image_set.output,
+        images=image_set.samples(),
         outputs=model.card["outputs"],
         facts=facts,
         batch_size=batch_size,
         device=model.device,
     )
-
-
-def _content(path: Path) -> str:
-    with ImageFile(path) as file:
-        return file.content
 
 
 def _is_current(output: Path, inputs: Mapping) -> bool:
