@@ -21,8 +21,8 @@ from PIL import Image
 
 from benchmarks.comparison import Comparison
 from withstand import images
+from withstand.corruptions import corrupt
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
-from withstand.corruptions.registry import corrupt
 from withstand.steps.perturb import corrupt_images
 
 SIZE = 224

@@ -13,6 +13,7 @@ from withstand.figures.style import CHOICES, Style, choices, footnote, spread, w
 CLEAN = "clean"
 MEAN = "mean over corruptions"
 COLUMNS = 3
+"""Panels side by side; one more where there are many rows."""
 
 
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
@@ -29,25 +30,28 @@ def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, style: Style) -> Figure:
-    """Small multiples; lines carry 95% intervals and are labelled in the last panel, that of the mean."""
-    corruptions = list(data["corruption"].unique())
+    """Small multiples; lines carry 95% intervals and are labelled in the panel of the mean, at the lower right."""
+    corruptions = [name for name in data["corruption"].unique() if name != MEAN]
     colors = style.model_colors(data["model"].unique())
-    rows = -(-len(corruptions) // COLUMNS)
-    columns = min(COLUMNS, len(corruptions))
+    panels = len(corruptions) + 1
+    columns = min(COLUMNS + (panels > COLUMNS**2), panels)
+    rows = -(-panels // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(2.5 * columns, 2.05 * rows + 0.3), sharex=True, sharey=True, squeeze=False
     )
-    for axis, corruption in zip(axes.flat, corruptions, strict=False):
+    drawn = {**dict(zip(corruptions, axes.flat, strict=False)), MEAN: axes[-1, -1]}
+    for axis in set(axes.flat) - set(drawn.values()):
+        axis.set_visible(False)
+    for corruption, axis in drawn.items():
         _panel(axis, data[data["corruption"] == corruption], colors)
         axis.set_title(words(corruption), loc="left", fontweight="bold" if corruption == MEAN else None)
-    for axis in axes.flat[len(corruptions) :]:
-        axis.set_visible(False)
-    _label_lines(axes.flat[len(corruptions) - 1], data[data["corruption"] == MEAN], colors, style)
+    _label_lines(axes[-1, -1], data[data["corruption"] == MEAN], colors, style)
     for axis in axes[:, 0]:
         axis.set_ylabel("accuracy")
-    for number in range(max(0, len(corruptions) - columns), len(corruptions)):
-        axes.flat[number].set_xlabel("severity (0: clean)")
-        axes.flat[number].tick_params(labelbottom=True)
+    for column in axes.T:
+        lowest = [axis for axis in column if axis.get_visible()][-1]
+        lowest.set_xlabel("severity (0: clean)")
+        lowest.tick_params(labelbottom=True)
     images = int(data["images"].max())
     note = (
         f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images at each point; {choices(data)}.\n"
