@@ -22,7 +22,10 @@ _NEUTRAL = frozenset(
 )
 """Modules that carry results, or say how many there are, but do not shape them."""
 
-_LIBRARIES = ("withstand", "torch", "torchvision", "timm", "numpy", "pandas", "pyarrow", "h5py", "pillow", "snakemake")
+_LIBRARIES = (
+    *("withstand", "torch", "torchvision", "timm", "numpy", "pandas", "pyarrow", "h5py", "pillow"),
+    *("opencv-python", "corrupt-tta", "snakemake"),
+)
 
 
 @lru_cache
