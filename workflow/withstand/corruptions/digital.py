@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ def _affine(height: int, width: int, noise: SampleNoise, jitter: float) -> torch
 def pixelate(images: torch.Tensor, noise: SampleNoise, share: float) -> torch.Tensor:
     """Scale down to a share of each side and up again, both with Pillow's box filter, on the CPU.
 
-    Scaling up, a box holds one pixel, the nearest, which Pillow finds faster by that name.
+    Scaling up, a box holds the one pixel in which its centre lies; it is taken without Pillow, which is slower.
     """
     return _by_pillow(images, lambda image: _through_small(image, share))
 
@@ -88,7 +89,7 @@ def jpeg_compression(images: torch.Tensor, noise: SampleNoise, quality: int) -> 
     return _by_pillow(images, lambda image: _through_jpeg(image, quality))
 
 
-def _by_pillow(images: torch.Tensor, function: Callable[[Image.Image], Image.Image]) -> torch.Tensor:
+def _by_pillow(images: torch.Tensor, function: Callable[[Image.Image], Image.Image | np.ndarray]) -> torch.Tensor:
     """A function of single images on all of a batch; of many images, several at a time."""
 
     def work(array: np.ndarray) -> np.ndarray:
@@ -101,9 +102,16 @@ def _by_pillow(images: torch.Tensor, function: Callable[[Image.Image], Image.Ima
         return torch.from_numpy(np.stack(list(pool.map(work, arrays)))).to(images.device)
 
 
-def _through_small(image: Image.Image, share: float) -> Image.Image:
+def _through_small(image: Image.Image, share: float) -> np.ndarray:
     small = image.resize((int(image.width * share), int(image.height * share)), Image.Resampling.BOX)
-    return small.resize(image.size, Image.Resampling.NEAREST)
+    columns, rows = _box_centres(small.width, image.width), _box_centres(small.height, image.height)
+    return np.asarray(small).take(columns, axis=1).take(rows, axis=0)
+
+
+@lru_cache(maxsize=64)
+def _box_centres(length: int, enlarged: int) -> np.ndarray:
+    """The pixel of a line in which the centre of each pixel of the enlarged line lies."""
+    return ((np.arange(enlarged) + 0.5) * (length / enlarged)).astype(np.int64)
 
 
 def _through_jpeg(image: Image.Image, quality: int) -> Image.Image:
