@@ -66,6 +66,7 @@ def without(name: str):
         (VIT, without("Transformer/encoder_norm/scale"), "encoder_norm/scale is not a file in the archive"),
         (VIT, without("embedding/kernel"), "kind unknown instead of ViT"),
         (BIT, dict, "kind ViT instead of BiT"),
+        ({"timm": "vit_base_mci_224"}, dict, r"does not fit the architecture \(AttributeError: "),
         ({"timm": "convnext_tiny"}, dict, "timm reads .npz into ViTs and BiTs only, not into a ConvNeXt"),
     ],
 )

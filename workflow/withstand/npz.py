@@ -31,7 +31,8 @@ def load_npz(network: nn.Module, path: Path) -> None:
     """
     if not hasattr(network, "load_pretrained"):
         raise ModelError(f"{path}: timm reads .npz into ViTs and BiTs only, not into a {type(network).__name__}")
-    found, expected = _read_facts(path), _facts_of_network(network)
+    with _naming(path):
+        found, expected = _read_facts(path), _facts_of_network(network)
     for fact, value in expected.items():
         if found.get(fact, value) != value:
             raise ModelError(f"{path}: of another architecture: {fact} {found[fact]} instead of {value}")
@@ -59,7 +60,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _read_facts(path: Path) -> dict:
-    with path.open("rb") as file, _naming(path):
+    with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise zipfile.BadZipFile("no archive")
         file.seek(0)

@@ -77,8 +77,8 @@ def fetch_checkpoint(url: str, digest: str | None, architecture: Mapping | None,
         download(Archive(name.name, urls=(url,), sha256=digest), file, **switches)
     except WithstandError as error:
         raise WithstandError(f"{error}; or {_ELSEWHERE}" if switches["offline"] else str(error)) from error
-    if digest is None:
-        print(f"{url}: not checked, since no sha256 is given; that of the file is {sha256(file)}", file=sys.stderr)
+    checked = "as asked for" if digest else "not checked, none is given"
+    print(f"{url}: sha256 {sha256(file)}, {checked}", file=sys.stderr)
     try:
         save_weights(output, _apart(_read_weights(file, architecture)))
     except ModelError as error:
