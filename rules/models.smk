@@ -1,6 +1,6 @@
-# Needs: the zoo in the package, timm's hub, or the user's checkpoints.
+# Needs: the zoo in the package, timm's hub, addresses of checkpoints, or the user's own files.
 # Makes:
-#   results/weights/{weights}.safetensors    of zoo and timm models, fetched once
+#   results/weights/{weights}.safetensors    of the zoo, of timm and from addresses, fetched once
 #   results/{study}/models/{model}.json      model cards
 
 

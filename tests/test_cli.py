@@ -40,7 +40,7 @@ def test_check_says_what_a_study_runs(tmp_path):
         ),
         (["prepare-images", "--source", "{", "--samples", "0:5"], "not JSON"),
         (["prepare-images", "--source", "{}", "--samples", "5:5"], "'5:5' is not start:stop"),
-        (["fetch-weights", "-o", "x"], "give one of --zoo and --timm"),
+        (["fetch-weights", "-o", "x"], "give one of --zoo, --timm and --url"),
         (["publish", "config.yaml", "./config.yaml"], "two of the files would become 'config'"),
     ],
 )

@@ -21,6 +21,8 @@ STUDY = {
 
 MISSED = {"source": {"kind": "shapetex", "split": "pool"}, "samples": 20, "missed_by": {"zoo": "reference"}}
 
+GOOGLE = {"timm": "vit_base_patch32_384", "checkpoint": "https://x.org/some/v.npz"}
+
 
 def changed(path: str, value: object) -> dict:
     """STUDY with the value at a dotted path replaced or added."""
@@ -110,6 +112,55 @@ def trained(**changes) -> dict:
         ("families.noise.corruptions", ["contrast", "contrast"], "corruptions: contrast stands there twice"),
         ("models.vit", {"timm": "resnet50.a1_in1k", "kwargs": {"num_classes": 10}}, "would lose their outputs"),
         ("models.vit", {"timm": "botnet50ts_256"}, "timm: botnet50ts_256 needs weights: name a tag or a checkpoint"),
+        (
+            "models.vit",
+            GOOGLE | {"checkpoint": "gs://b/v.npz"},
+            "did you mean 'https://storage.googleapis.com/b/v.npz'?",
+        ),
+        (
+            "models.vit",
+            GOOGLE | {"checkpoint": "htps://x.org/v.npz"},
+            "config: models.vit: checkpoint: htps://x.org/v.npz: files are fetched by http and https, not by 'htps'; "
+            "did you mean 'https'?",
+        ),
+        ("models.vit", GOOGLE | {"checkpoint": "ftp://x.org/v.npz"}, "by http and https, not by 'ftp'"),
+        ("models.vit", GOOGLE | {"checkpoint": "https://x.org/"}, "https://x.org/ is not the address of a file"),
+        (
+            "models.vit",
+            GOOGLE | {"checkpoint": "https:/x.org/v.npz"},
+            "https:/x.org/v.npz is not the address of a file",
+        ),
+        (
+            "models.vit",
+            GOOGLE | {"sha256": "7be5be7"},
+            "config: models.vit.sha256: give the 64 hex digits of a SHA-256, or the first of them, 8 at least (got '7b",
+        ),
+        (
+            "models.vit",
+            GOOGLE | {"sha256": 71234567},
+            "models.vit.sha256: put it in quotes, YAML takes it for a number",
+        ),
+        (
+            "models.vit",
+            {"timm": "resnet50.a1_in1k", "sha256": "7be5be79"},
+            "config: models.vit: sha256 has no meaning without the address of a checkpoint",
+        ),
+        ("models.vit", {"zoo": "vit_p8_base", "sha256": "7be5be79"}, "sha256 has no meaning beside zoo"),
+        (
+            "models.vit",
+            GOOGLE | {"timm": "resnet50"},
+            "models.vit: checkpoint: timm reads .npz into ViTs and BiTs only, not into resnet50",
+        ),
+        (
+            "models.vit",
+            {
+                "function": "a:b",
+                "checkpoint": GOOGLE["checkpoint"],
+                "label_space": "x",
+                "preprocessing": {"input_size": 64, "mean": [0, 0, 0], "std": [1, 1, 1]},
+            },
+            "v.npz is read by timm; give timm instead of function",
+        ),
     ],
 )
 def test_a_problem_is_one_line_with_key_and_advice(path, value, message):
@@ -213,6 +264,36 @@ def test_trained_weights_are_named_by_all_that_shapes_them():
     assert name() == name(limit=50) == name(study="another")
     assert len({name(), name(epochs=2), name(samples=700)}) == 3
     assert name().startswith("small-")
+
+
+def test_weights_from_an_address_are_named_by_all_that_shapes_them():
+    def name(**changes):
+        study = load_study(changed("models.vit", GOOGLE | changes))
+        return study.weights_name(study.models["vit"])
+
+    assert re.fullmatch(r"v-[0-9a-f]{8}", name())
+    assert name(label="x", preprocessing={"crop_pct": 0.9}) == name()
+    others = [{"checkpoint": "https://y.org/v.npz"}, {"sha256": "01234567"}, {"kwargs": {"img_size": 224}}]
+    assert len({name(), *(name(**other) for other in others), name(timm="vit_base_patch16_384")}) == 5
+    # a state dict is what it is, whatever the architecture
+    pth = {"checkpoint": "https://x.org/some%20v.1.pth?download=1"}
+    assert name(**pth) == name(**pth, timm="resnet50")
+    assert name(**pth).startswith("some_v.1-")
+
+
+def test_an_address_is_no_part_of_a_models_slice():
+    study = load_study(changed("models.vit", GOOGLE | {"sha256": "ABCDEF01"}))
+    assert study.models["vit"].source == {"timm": "vit_base_patch32_384"}
+    assert study.models["vit"].sha256 == "abcdef01"
+
+
+def test_models_that_differ_in_their_weights_alone_are_two():
+    study = changed("models.vit", GOOGLE)
+    study["datasets"]["missed"] = MISSED | {"missed_by": GOOGLE | {"checkpoint": "https://x.org/other.npz"}}
+    assert load_study(study)
+    study["datasets"]["missed"] = MISSED | {"missed_by": GOOGLE}
+    with pytest.raises(ConfigError, match="the model 'vit' of the study would be judged by its own errors"):
+        load_study(study)
 
 
 @pytest.mark.parametrize(

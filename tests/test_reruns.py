@@ -58,6 +58,11 @@ def test_add_a_model(project):
     assert configured(project, models=models(third={"zoo": "vit_p8_base"})) == MODEL
 
 
+def test_add_a_model_from_an_address(project):
+    entry = {"timm": "vit_tiny_patch16_224", "checkpoint": "https://example.org/ViT-Ti_16.npz"}
+    assert configured(project, models=models(third=entry)) == {"fetch_weights": 1, **MODEL}
+
+
 def test_remove_a_model(project):
     assert configured(project, models=models(vit=None)) == {"tabulate_models": 1, **SHAPE_BIAS, **TABLES}
 

@@ -113,18 +113,21 @@ def document_config(schema: Path, reference: Path) -> None:
 
 @main.command()
 @click.option("--zoo", help="Name of a model that comes with withstand.")
-@click.option("--sha256", help="Digest that the weights must have.")
+@click.option("--url", help="Address of a checkpoint; of .npz, with the timm architecture to read it into.")
+@click.option("--sha256", help="Digest that the zoo's weights or the checkpoint must have.")
 @click.option("--timm", help="Name of a timm model with its tag.")
 @click.option("--kwargs", type=JSON, default="{}", help="Arguments of the timm architecture (JSON).")
 @output_option
-def fetch_weights(zoo: str | None, sha256: str | None, timm: str | None, kwargs: dict, output: Path) -> None:
-    """Fetch the weights of a model of the zoo or of timm, once, as safetensors."""
-    from withstand.steps.models import fetch_timm_weights, fetch_zoo_weights
+def fetch_weights(zoo: str | None, url: str | None, sha256: str | None, timm: str | None, kwargs: dict, output) -> None:
+    """Fetch the weights of a model of the zoo, of timm or from an address, once, as safetensors."""
+    from withstand.steps.models import fetch_checkpoint, fetch_timm_weights, fetch_zoo_weights
 
-    if (zoo is None) == (timm is None):
-        raise click.UsageError("give one of --zoo and --timm")
+    if (zoo is None) == (timm is None and url is None):
+        raise click.UsageError("give one of --zoo, --timm and --url")
     if zoo is not None:
         fetch_zoo_weights(zoo, sha256, output)
+    elif url is not None:
+        fetch_checkpoint(url, sha256, {"timm": timm, "kwargs": kwargs} if timm else None, output)
     else:
         fetch_timm_weights(timm, kwargs, output)
 

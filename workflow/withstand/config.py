@@ -11,16 +11,29 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from withstand import timm_index, zoo
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
 from withstand.datasets.registry import KINDS, Source, open_source
 from withstand.errors import WithstandError, nearest
+from withstand.files import file_name
 
 CLEAN = "clean"
+
+_LONGEST_STEM = 100
+"""Most characters of a fetched file's name that its weights are named by."""
 
 
 class ConfigError(WithstandError):
@@ -51,10 +64,29 @@ def _are_unique(values: tuple) -> tuple:
     return values
 
 
+def _is_digest(value: object) -> object:
+    if isinstance(value, (int, float)):
+        raise ValueError("put it in quotes, YAML takes it for a number")
+    if isinstance(value, str) and not re.fullmatch(r"[0-9a-fA-F]{8,64}", value):
+        raise ValueError("give the 64 hex digits of a SHA-256, or the first of them, 8 at least")
+    return value.lower() if isinstance(value, str) else value
+
+
 Id = Annotated[str, AfterValidator(_is_id)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Severity = Annotated[int, Field(ge=SEVERITIES[0], le=SEVERITIES[-1])]
 CorruptionName = Annotated[str, AfterValidator(_is_known(CORRUPTIONS, "corruption"))]
+
+
+def _check_address(text: str, scheme: str) -> None:
+    if text.startswith("gs://"):
+        advice = f"; did you mean '{text.replace('gs://', 'https://storage.googleapis.com/')}'?"
+        raise ValueError(f"checkpoint: {text} cannot be fetched{advice}")
+    if scheme.lower() not in ("http", "https"):
+        advice = nearest(scheme, ("https", "http"))
+        raise ValueError(f"checkpoint: {text}: files are fetched by http and https, not by '{scheme}'{advice}")
+    if not urlsplit(text).netloc or text.endswith("/") or not file_name(text).name:
+        raise ValueError(f"checkpoint: {text} is not the address of a file")
 
 
 class _Strict(BaseModel):
@@ -98,8 +130,12 @@ class ModelEntry(_Strict):
     """`module:function` of your own, called with kwargs, that returns a torch module."""
     kwargs: dict[str, Any] = {}
     """Arguments of the architecture (timm or function)."""
-    checkpoint: Path | None = None
-    """Weights on disk: safetensors, or a state dict saved by torch.save (loaded without pickle)."""
+    checkpoint: str | None = None
+    """Weights, a file or its http(s) address, which is fetched once: safetensors, a state dict saved by torch.save
+    (loaded without pickle), or, with timm, a ViT or BiT of Google's (`.npz`)."""
+    sha256: Annotated[str, BeforeValidator(_is_digest)] | None = None
+    """SHA-256 of what lies at a checkpoint's address: 64 hex digits, or the first of them, 8 at least, as they stand
+    in the names of torchvision's files."""
     preprocessing: Preprocessing | None = None
     """Overrides of the model's own preprocessing; needed whole (size, mean, std) for a function."""
     label_space: str | None = None
@@ -119,7 +155,8 @@ class ModelEntry(_Strict):
         if len(sources) != 1:
             raise ValueError(f"give exactly one of timm, zoo, recipe and function, not {sources or 'none'}")
         if sources[0] in ("zoo", "recipe"):
-            unused = [key for key in ("kwargs", "checkpoint", "preprocessing", "label_space") if getattr(self, key)]
+            keys = ("kwargs", "checkpoint", "sha256", "preprocessing", "label_space")
+            unused = [key for key in keys if getattr(self, key)]
             if unused:
                 raise ValueError(f"{unused[0]} has no meaning beside {sources[0]}")
         if self.zoo is not None and self.zoo not in zoo.names():
@@ -128,8 +165,10 @@ class ModelEntry(_Strict):
             self._check_timm()
         if self.function is not None:
             self._check_function()
-        if self.checkpoint is not None and not self.checkpoint.is_file():
-            raise ValueError(f"checkpoint: no file {self.checkpoint}")
+        if self.checkpoint is not None:
+            self._check_checkpoint()
+        if self.sha256 is not None and self.address is None:
+            raise ValueError("sha256 has no meaning without the address of a checkpoint")
         return self
 
     def _check_timm(self) -> None:
@@ -156,6 +195,35 @@ class ModelEntry(_Strict):
         missing = [f"preprocessing.{key}" for key in missing] + ([] if self.label_space else ["label_space"])
         if missing:
             raise ValueError(f"a function says nothing about its inputs and outputs: give {', '.join(missing)}")
+
+    def _check_checkpoint(self) -> None:
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", self.checkpoint)
+        if scheme:
+            _check_address(self.checkpoint, scheme.group(1))
+        elif not Path(self.checkpoint).is_file():
+            raise ValueError(f"checkpoint: no file {self.checkpoint}")
+        if not self.is_npz:
+            return
+        if self.function is not None:
+            raise ValueError(f"checkpoint: {self.checkpoint} is read by timm; give timm instead of function")
+        if self.timm.partition(".")[0] not in timm_index.npz_architectures():
+            raise ValueError(f"checkpoint: timm reads .npz into ViTs and BiTs only, not into {self.timm}")
+
+    @property
+    def address(self) -> str | None:
+        """The address of a checkpoint that is fetched."""
+        return self.checkpoint if re.match(r"https?://", self.checkpoint or "", re.IGNORECASE) else None
+
+    @property
+    def is_npz(self) -> bool:
+        """Whether the checkpoint is one of Google's."""
+        return self.checkpoint is not None and file_name(self.checkpoint).suffix == ".npz"
+
+    @property
+    def fetched(self) -> dict:
+        """The slice that shapes weights which are fetched from an address; .npz is read into its architecture."""
+        keys = {"checkpoint", "sha256"} | ({"timm", "kwargs"} if self.is_npz else set())
+        return self.model_dump(mode="json", include=keys, exclude_none=True, exclude_defaults=True)
 
     @property
     def source(self) -> dict:
@@ -362,9 +430,9 @@ class Study(_Strict):
         return {name: dataset.missed_by for name, dataset in self.datasets.items() if dataset.missed_by}
 
     def _check_references(self) -> Iterable[str]:
-        studied = {canonical(model.source): name for name, model in self.models.items()}
+        studied = {(canonical(model.source), model.checkpoint): name for name, model in self.models.items()}
         for name, reference in self.references().items():
-            model = studied.get(canonical(reference.source))
+            model = studied.get((canonical(reference.source), reference.checkpoint))
             if model is not None:
                 yield f"datasets.{name}.missed_by: the model '{model}' of the study would be judged by its own errors"
             dataset, available = self.datasets[name], self._source(name).available()
@@ -448,6 +516,9 @@ class Study(_Strict):
             return f"zoo-{entry.zoo}"
         if entry.recipe is not None:
             return f"{entry.recipe}-{short_digest(self.training(entry.recipe))}"
+        if entry.address is not None:
+            stem = re.sub(r"[^\w.-]+", "_", file_name(entry.address).stem, flags=re.ASCII)[:_LONGEST_STEM]
+            return f"{stem}-{short_digest(entry.fetched)}"
         if entry.timm is not None and entry.checkpoint is None:
             return f"{entry.timm}-{short_digest(entry.kwargs)}" if entry.kwargs else entry.timm
         return None

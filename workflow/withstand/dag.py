@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 
 from withstand import zoo
 from withstand.config import CLEAN, ConfigError, DatasetEntry, Family, ModelEntry, Study, canonical, short_digest
@@ -138,7 +139,7 @@ class Dag:
     # Wildcards
 
     def fetched_weights(self) -> list[str]:
-        """Names of weights that are fetched: of the zoo and of timm."""
+        """Names of weights that are fetched: of the zoo, of timm, and from addresses."""
         return sorted(self._weights_sources())
 
     def training_images(self) -> list[str]:
@@ -261,8 +262,9 @@ class Dag:
     # Digests of the code that shapes a result
 
     def fetch_code(self, wildcards) -> str:
-        kind = "zoo" if self._weights_sources()[wildcards.weights][0] == "--zoo" else "timm"
-        return code_digest(f"withstand.steps.models:fetch_{kind}_weights")
+        kind = self._weights_sources()[wildcards.weights][0]
+        step = {"--zoo": "fetch_zoo_weights", "--timm": "fetch_timm_weights", "--url": "fetch_checkpoint"}[kind]
+        return code_digest(f"withstand.steps.models:{step}")
 
     def card_code(self, wildcards) -> str:
         return code_digest("withstand.steps.models:write_card", *self._model_code(wildcards.model))
@@ -317,7 +319,7 @@ class Dag:
         name = self.study.weights_name(entry)
         if name is not None:
             return [f"results/weights/{name}.safetensors"]
-        return [] if entry.checkpoint is None else [str(entry.checkpoint)]
+        return [] if entry.checkpoint is None else [str(Path(entry.checkpoint))]
 
     def _shards(self, dataset: str, family: str) -> list[str]:
         folder = f"{self._results}/images/{dataset}/{family}"
@@ -366,6 +368,10 @@ class Dag:
             weights = self.study.weights_name(model)
             if model.zoo:
                 sources[weights] = ["--zoo", model.zoo, "--sha256", zoo.index()[model.zoo]["sha256"]]
+            elif model.address:
+                digest = ["--sha256", model.sha256] if model.sha256 else []
+                architecture = ["--timm", model.timm, "--kwargs", canonical(model.kwargs)] if model.is_npz else []
+                sources[weights] = ["--url", model.address, *digest, *architecture]
             elif model.timm and weights:
                 sources[weights] = ["--timm", model.timm, "--kwargs", canonical(model.kwargs)]
         return sources

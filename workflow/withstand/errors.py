@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from textwrap import shorten
 
 
 class WithstandError(Exception):
@@ -21,3 +22,8 @@ def nearest(text: object, known: Iterable[str]) -> str:
     """The known name that a wrong one may stand for, as the end of a message; nothing where none is near."""
     match = get_close_matches(str(text), list(known), n=1, cutoff=0.5)
     return f"; did you mean '{match[0]}'?" if match else ""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Type and text of somebody else's error, in one line that is not too long for a table."""
+    return shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")

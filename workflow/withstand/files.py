@@ -8,7 +8,8 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from withstand.errors import WithstandError
 
@@ -45,6 +46,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a whole text file atomically."""
     with atomic_output(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def file_name(place: str) -> PurePosixPath:
+    """The name of a file, given its path or its http(s) address."""
+    return PurePosixPath(PurePosixPath(unquote(urlsplit(place).path) if "://" in place else place).name)
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from withstand.errors import ModelError
 from withstand.files import atomic_output, sha256
+from withstand.npz import load_npz
 
 HEADER = "withstand"
 """Key of our own metadata in the header of a safetensors file."""
@@ -131,7 +132,9 @@ def describe(spec: Mapping, weights: Path | None) -> dict:
     except ModelError:  # some code looks at values, and needs real ones
         network = build(architecture)
         logits, flops = _trace(network, architecture, "cpu")
-    if weights is not None:
+    if weights is not None and weights.suffix == ".npz":
+        load_npz(build(architecture), weights)
+    elif weights is not None:
         _check_fit(network, _weight_shapes(weights), weights)
     return {
         "architecture": {"source": architecture.source, "name": architecture.name, "kwargs": dict(architecture.kwargs)},
@@ -158,7 +161,7 @@ def resolve(spec: Mapping, weights: Path | None) -> Architecture:
         network = _build_somewhere("timm", spec["timm"], spec.get("kwargs", {}))
         defaults = resolve_data_config({}, model=network)
         preprocessing = _preprocessing(defaults, spec.get("preprocessing", {}), spec.get("kwargs", {}))
-        label_space = spec.get("label_space") or _imagenet(network)
+        label_space = spec.get("label_space") or _imagenet(network, spec["timm"])
         return Architecture("timm", spec["timm"], spec.get("kwargs", {}), preprocessing, label_space)
     if "function" in spec:
         preprocessing = Preprocessing(**spec["preprocessing"])
@@ -250,6 +253,9 @@ def load_weights(network: nn.Module, path: Path) -> None:
     Raises:
         ModelError: if names or shapes differ.
     """
+    if path.suffix == ".npz":
+        load_npz(network, path)
+        return
     state = read_state_dict(path)
     _check_fit(network, {name: tuple(tensor.shape) for name, tensor in state.items()}, path)
     network.load_state_dict(state)
@@ -329,8 +335,10 @@ def _preprocessing(defaults: Mapping, overrides: Mapping, kwargs: Mapping) -> Pr
     return Preprocessing(**(values | dict(overrides)))
 
 
-def _imagenet(network: nn.Module) -> str:
+def _imagenet(network: nn.Module, name: str) -> str:
     outputs = getattr(network, "num_classes", None)
+    if outputs == 0:
+        raise ModelError(f"{name} gives features, no logits: its weights have no classifier")
     return "imagenet-1k" if outputs == 1000 else f"{outputs} classes"
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 PACKAGE = "withstand"
 
 _NEUTRAL = frozenset(
-    f"{PACKAGE}.{name}" for name in ("datasets.splits", "errors", "files", "prefetch", "progress", "provenance", "run")
+    f"{PACKAGE}.{name}"
+    for name in ["datasets.download", "datasets.splits", "errors", "files", "prefetch", "progress", "provenance", "run"]
 )
 """Modules that carry results, or say how many there are, but do not shape them."""
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _ENTRYPOINT = re.compile(r"^@register_model\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+_NPZ_CLASS = re.compile(r"^class (\w+)\((?:(?!^class ).*\n)*?    def load_pretrained\(self", re.MULTILINE)
 _TAG = re.compile(r"""^\s+['"](\w+)\.(\w+)['"]\s*:""", re.MULTILINE)
 
 
@@ -27,6 +28,15 @@ def tags() -> dict[str, tuple[str, ...]]:
                 continue
             found.setdefault(name, []).append(tag)
     return {name: tuple(names) for name, names in found.items()}
+
+
+@lru_cache
+def npz_architectures() -> frozenset[str]:
+    """The architectures that can read Google's ``.npz``, and some beside them: all of the modules that name a class
+    with a loader for them."""
+    classes = {name for text in _sources() for name in _NPZ_CLASS.findall(text)}
+    named = re.compile(rf"\b(?:{'|'.join(sorted(classes)) or '(?!)'})\b")
+    return frozenset(name for text in _sources() if named.search(text) for name in _ENTRYPOINT.findall(text))
 
 
 @lru_cache
