@@ -31,6 +31,12 @@ rule all:
     localrule: True
 
 
+rule downloads:
+    input:
+        dag.downloads(),
+    localrule: True
+
+
 rule weights:
     input:
         dag.weights(),

@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.comparison import Comparison
 from withstand import models, zoo
+from withstand.datasets.registry import open_source
 from withstand.images import ImageFile
 from withstand.inference import predict_set
 from withstand.steps.datasets import prepare_images
@@ -38,7 +39,7 @@ def run() -> Iterator[Comparison]:
         shards = [folder / f"{number}.h5" for number in range(4)]
         for number, path in enumerate(shards):
             start = number * SAMPLES // 4
-            prepare_images(SOURCE, start, start + SAMPLES // 4, size=64, codec="raw", output=path)
+            prepare_images(open_source(SOURCE), start, start + SAMPLES // 4, size=64, codec="raw", output=path)
         for model in zoo.names():
             for threads in THREADS:
                 torch.set_num_threads(threads)
@@ -104,7 +105,7 @@ def _memory(folder: Path) -> Comparison:
     """Peak memory on thirty shards against that on three; the first few fill the allocators' pools."""
     shards = [folder / f"memory-{number}.h5" for number in range(10)]
     for number, path in enumerate(shards):
-        prepare_images(SOURCE, number * 1000, (number + 1) * 1000, size=64, codec="raw", output=path)
+        prepare_images(open_source(SOURCE), number * 1000, (number + 1) * 1000, size=64, codec="raw", output=path)
     few, many = (_peak_memory(folder / "out.parquet", paths) for paths in (shards[:3], shards * 3))
     return Comparison.less_is_better(
         "inference_cpu: memory, 30,000 images", many, few, "MB", "the same with 3,000 images"

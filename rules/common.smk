@@ -1,6 +1,7 @@
 # Needs: the config. Makes: the checked study, and what all rules share: environment, constraints, input functions.
 #
 # Everything lies at
+#   results/downloads/{source}/{archive}                         shared between studies
 #   results/weights/{weights}.safetensors                        shared between studies
 #   results/{study}/models/{model}.json                          model cards
 #   results/{study}/images/{dataset}/{family}/{shard}.h5         `clean` is a family

@@ -24,7 +24,7 @@ rule draw_accuracy:
         "results/{study}/benchmarks/draw_accuracy/{figure}.{dataset}{policy}.jsonl"
     wildcard_constraints:
         figure="accuracy_by_severity|clean_against_corrupted",
-        policy=r"|\.corrupt_after_resize",
+        policy=r"|\.corrupt_after_resize|\.published",
     localrule: True
     conda:
         "../envs/withstand.yaml"

@@ -2,7 +2,8 @@
 # Makes:
 #   results/{study}/predictions/{model}/{dataset}/{family}.parquet
 #
-# A family that is not materialized is made inside its job, from the clean images or the source.
+# A family that is not materialized is made inside its job, from the clean images or the source; where models resize
+# and crop images themselves, the job reads the source.
 #
 # Most of the time of a small job goes into starting Python: the clean images of all datasets are one job a model. It
 # updates its outputs, so that a dataset more means predictions on that one alone.
@@ -31,7 +32,7 @@ rule predict:
         "Running {wildcards.model} on {wildcards.dataset}, {wildcards.family}"
     shell:
         "withstand predict {params.image_sets:q} --card {input.card:q} --weights={input.weights:q}"
-        " --code {params.code} > {log:q} 2>&1"
+        " --code {params.code} --threads {threads} > {log:q} 2>&1"
 
 
 use rule predict as predict_streamed with:
@@ -39,12 +40,14 @@ use rule predict as predict_streamed with:
         card="results/{study}/models/{model}.json",
         weights=dag.model_weights,
         images=dag.streamed_inputs,
+        files=dag.streamed_files,
     log:
         "results/{study}/logs/predict_streamed/{model}.{dataset}.{family}.log",
     benchmark:
         "results/{study}/benchmarks/predict_streamed/{model}.{dataset}.{family}.jsonl"
     wildcard_constraints:
         family=alternatives(study.streamed_families()),
+    threads: dag.reading_threads
     params:
         image_sets=dag.streamed_set,
         code=dag.streamed_code,
@@ -52,7 +55,20 @@ use rule predict as predict_streamed with:
         "Making {wildcards.family} of {wildcards.dataset} and running {wildcards.model} on it"
 
 
-if study.evaluated():
+use rule predict_streamed as predict_from_source with:
+    output:
+        "results/{study}/predictions/{model}/{dataset}/clean.parquet",
+    log:
+        "results/{study}/logs/predict_from_source/{model}.{dataset}.log",
+    benchmark:
+        "results/{study}/benchmarks/predict_from_source/{model}.{dataset}.jsonl"
+    wildcard_constraints:
+        dataset=alternatives(study.model_policy_sets()),
+    message:
+        "Running {wildcards.model} on {wildcards.dataset}, resized and cropped by itself"
+
+
+if study.stored_sets():
 
     use rule predict as predict_clean with:
         input:

@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from withstand.datasets import splits
-from withstand.datasets.registry import KINDS, open_source
+from withstand.datasets.registry import GENERATED_KINDS, open_source
 from withstand.images import ImageFile
 from withstand.provenance import code_digest
 from withstand.steps.datasets import prepare_images
@@ -26,8 +26,9 @@ FACTS = """
 import json, sys
 from pathlib import Path
 from withstand import config, config_docs, provenance
+from withstand.datasets import registry
 study = config.load_study(config.read_config(Path("studies/gratings.yaml")))
-codes = [provenance.code_digest(sys.argv[1], f"withstand.datasets.{kind}:Source") for kind in config.KINDS]
+codes = [provenance.code_digest(sys.argv[1], f"withstand.datasets.{kind}:Source") for kind in registry.GENERATED_KINDS]
 print(json.dumps([study.evaluation_sets(), "## Gratings" in config_docs.reference_page(), codes]))
 """
 
@@ -42,7 +43,7 @@ def test_the_images_of_the_example_can_be_told_apart_and_made_again(tmp_path, mo
     ids = open_source(spec).sample_ids(40)
     assert ids == sorted(ids) == open_source(spec).sample_ids(60)[:40]
     for start in (0, 30):
-        prepare_images(spec, start, 40, size=64, codec="raw", output=tmp_path / f"{start}.h5")
+        prepare_images(open_source(spec), start, 40, size=64, codec="raw", output=tmp_path / f"{start}.h5")
     with ImageFile(tmp_path / "0.h5") as whole, ImageFile(tmp_path / "30.h5") as part:
         samples, pixels = whole.samples, whole.read("clean", 0, slice(None))
         assert part.samples.ids == ids[30:]
@@ -69,7 +70,7 @@ def test_the_study_of_the_example_is_valid_and_other_kinds_stay_as_they_are(tmp_
     output = subprocess.run(command, cwd=tmp_path, env=os.environ | paths, stdout=subprocess.PIPE, check=True).stdout
     sets, documented, (*codes, new) = json.loads(output)
     assert (sets, documented) == ([["test", "clean"], ["test", "noise"]], True)
-    own = [code_digest(PREPARE, f"withstand.datasets.{kind}:Source") for kind in KINDS]
+    own = [code_digest(PREPARE, f"withstand.datasets.{kind}:Source") for kind in GENERATED_KINDS]
     assert codes == own, "nothing that is there runs again"
     assert new not in codes
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from servers import Answer, Server
 
+from servers import Answer, Server
 from withstand.datasets import download as download_module
 from withstand.datasets import partial as partial_module
 from withstand.datasets import transfer

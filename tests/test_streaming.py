@@ -84,7 +84,7 @@ def test_corruptions_at_the_models_size(tmp_path):
     spec["preprocessing"] = {**spec["preprocessing"], "input_size": 40, "crop_pct": 0.8}
     write_card("m", spec, None, tmp_path / "m.json")
     output = tmp_path / "o.parquet"
-    given = ResizedSet("test", "resized", SHAPETEX, (3, 9), PLAN, 0, "raw", output)
+    given = ResizedSet("test", "resized", SHAPETEX, (3, 9), PLAN, 0, "raw", output, "corrupt_after_resize")
     predict(tmp_path / "m.json", None, [given], batch_size=4, device="cpu")
     assert predictions.read_facts(output)["policy"] == "corrupt_after_resize"
     table = pq.read_table(output).to_pandas()
@@ -112,4 +112,4 @@ def test_the_own_transform_takes_images_of_any_size():
     expected = transforms.Compose(
         [transforms.Resize(109, Image.Resampling.BILINEAR), transforms.CenterCrop(96)]  # floor(96 / 0.875)
     )(Image.fromarray(picture))
-    assert np.array_equal(own_transform(preprocessing)(picture), np.asarray(expected))
+    assert np.array_equal(own_transform(preprocessing)(Image.fromarray(picture)), np.asarray(expected))

@@ -6,6 +6,7 @@ import safetensors.torch
 import torch
 
 from withstand import models, zoo
+from withstand.datasets.registry import open_source
 from withstand.errors import ModelError, WithstandError
 from withstand.files import sha256
 from withstand.steps import train as training
@@ -45,7 +46,7 @@ def data(tmp_path_factory):
     for split, start, stop in (("train", 0, 150), ("train", 150, 960), ("validation", 0, 100)):
         paths.append(folder / f"{split}-{start}.h5")
         source = {"kind": "shapetex", "split": split}
-        prepare_images(source, start, stop, size=64, codec="raw", output=paths[-1])
+        prepare_images(open_source(source), start, stop, size=64, codec="raw", output=paths[-1])
     return paths[:2], paths[2:]
 
 

@@ -55,6 +55,10 @@ output_option = click.option("--output", "-o", required=True, type=OUTPUT, help=
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:<number>.")
 weights_option = click.option("--weights", type=OptionalFile(), help="Weights file; none where it is empty.")
 codec_option = click.option("--codec", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True)
+index_option = click.option("--index", type=OptionalFile(), help="What index-source wrote; none for images drawn.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads that read and decode images."
+)
 code_option = click.option("--code", default=None, help="Digest of the code, kept with what it makes.")
 
 
@@ -178,17 +182,58 @@ def describe_model(model: str, spec: dict, weights: Path | None, output: Path) -
 
 
 @main.command()
+@click.option("--archive", type=JSON, required=True, help="Name, addresses, size and digests (JSON).")
+@output_option
+def download(archive: dict, output: Path) -> None:
+    """Download an archive of a published set; goes on where it was cut off.
+
+    WITHSTAND_MIRROR names a folder, or an address, where archives are looked for first; with WITHSTAND_OFFLINE=1
+    nothing touches the network.
+    """
+    from withstand.datasets.archives import Archive
+    from withstand.steps.download import fetch_archive
+
+    fetch_archive(Archive(**{**archive, "urls": tuple(archive["urls"])}), output)
+
+
+@main.command()
+@click.option("--source", type=JSON, required=True, help="Source, clean or corrupted (JSON).")
+@output_option
+def index_source(source: dict, output: Path) -> None:
+    """Look through the files of a source: what there is, of which class, and where its bytes lie."""
+    from withstand.steps.index import index_source as run
+
+    run(source, output)
+
+
+@main.command()
 @click.option("--source", type=JSON, required=True, help="Source (JSON).")
+@index_option
 @click.option("--samples", type=RANGE, required=True, help="Which samples, by position.")
 @click.option("--size", type=click.IntRange(min=8), required=True, help="Height and width in pixels.")
+@click.option(
+    "--preparation", type=JSON, default="{}", help="How other sizes are fitted, and unreadable images (JSON)."
+)
 @codec_option
 @click.option("--selection", type=OptionalFile(), help="Take the samples that find-missed wrote here.")
 @code_option
+@threads_option
 @output_option
 def prepare_images(
-    source: dict, samples: tuple[int, int], size: int, codec, selection: Path | None, code: str | None, output: Path
+    source: dict,
+    index: Path | None,
+    samples: tuple[int, int],
+    size: int,
+    preparation: dict,
+    codec,
+    selection: Path | None,
+    code: str | None,
+    threads: int,
+    output: Path,
 ) -> None:
     """Write one shard of the clean images of a source."""
+    from withstand.datasets.registry import open_samples
+    from withstand.steps.datasets import Preparation
     from withstand.steps.datasets import prepare_images as run
 
     selected = None
@@ -196,23 +241,56 @@ def prepare_images(
         from withstand.steps.missed import read_missed
 
         selected = read_missed(selection)
-    run(source, *samples, size=size, codec=codec, output=output, selected=selected, origin={"code": code})
+    run(
+        open_samples(source, index),
+        *samples,
+        size=size,
+        codec=codec,
+        output=output,
+        preparation=Preparation(**preparation),
+        selected=selected,
+        origin={"source": source, "code": code},
+        threads=threads,
+    )
 
 
 @main.command()
 @click.option("--source", type=JSON, required=True, help="Source (JSON).")
+@index_option
 @click.option("--pool", type=RANGE, required=True, help="Which of its samples to ask about, by position.")
 @click.option("--count", type=click.IntRange(min=1), required=True, help="How many missed samples to find.")
 @click.option("--spec", type=JSON, required=True, help="Entry of the reference model (JSON).")
 @weights_option
 @device_option
+@threads_option
 @output_option
-def find_missed(source: dict, pool, count: int, spec: dict, weights: Path | None, device: str, output: Path) -> None:
+def find_missed(
+    source: dict,
+    index: Path | None,
+    pool,
+    count: int,
+    spec: dict,
+    weights: Path | None,
+    device: str,
+    threads: int,
+    output: Path,
+) -> None:
     """Find the natural adversarial examples of a source: samples that a reference model gets wrong."""
+    from withstand.datasets.registry import open_samples
     from withstand.steps.missed import find_missed as run
     from withstand.steps.predict import choose_device
 
-    run(source, pool, count, spec=spec, weights=weights, output=output, device=choose_device(device))
+    run(
+        open_samples(source, index),
+        pool,
+        count,
+        spec=spec,
+        weights=weights,
+        output=output,
+        device=choose_device(device),
+        threads=threads,
+        origin={"source": source},
+    )
 
 
 @main.command()
@@ -233,6 +311,21 @@ def corrupt_images(clean: Path, corruptions, seed: int, codec, code: str | None,
 
 
 @main.command()
+@click.argument("clean", type=INPUT)
+@click.option("--index", type=INPUT, required=True, help="What index-source wrote of the corrupted set.")
+@click.option("--wanted", type=JSON, required=True, help="Corruptions and severities (JSON).")
+@codec_option
+@code_option
+@threads_option
+@output_option
+def take_images(clean: Path, index: Path, wanted: dict, codec, code: str | None, threads: int, output: Path) -> None:
+    """Write the corrupted copies, as published, of one shard of clean images."""
+    from withstand.steps.take import take_images as run
+
+    run(clean, index, wanted, codec=codec, output=output, origin={"code": code}, threads=threads)
+
+
+@main.command()
 @click.argument("image_sets", type=JSON)
 @click.option("--card", type=INPUT, required=True, help="The model's card.")
 @weights_option
@@ -241,29 +334,37 @@ def corrupt_images(clean: Path, corruptions, seed: int, codec, code: str | None,
 )
 @code_option
 @device_option
-def predict(image_sets, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str) -> None:
+@threads_option
+def predict(
+    image_sets, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str, threads: int
+) -> None:
     """Run a model over image sets, those apart whose predictions are up to date.
 
     IMAGE_SETS is JSON, a list of {"dataset": NAME, "family": NAME, "images": [FILE of a shard, ...], "output": FILE}.
-    With "corruptions" (a plan), "seed" and "codec", images are clean ones that are corrupted here; with "source" and
-    "range" instead of "images", they are read from the source and corrupted after the model's own resize.
+    With "corruptions" (a plan), "seed" and "codec", images are clean ones that are corrupted here; with "index",
+    "corruptions" and "severities", the corrupted copies are read where a published set has them; with "source",
+    "range" and "policy" instead of "images", they are read from the source and put through the model's own resize.
     """
     from withstand.steps.predict import predict as run
 
     try:
-        sets = [_image_set(given) for given in image_sets]
+        sets = [_image_set(given, threads) for given in image_sets]
     except (KeyError, TypeError) as error:
         raise click.UsageError(f"an image set needs dataset, family, images and output ({error})") from error
     run(card, weights, sets, batch_size=batch_size, device=device, code=code)
 
 
-def _image_set(given: dict):
+def _image_set(given: dict, threads: int):
     from withstand.steps.predict import ImageSet
-    from withstand.steps.stream import ResizedSet, StreamedSet
+    from withstand.steps.stream import DownloadedSet, ResizedSet, StreamedSet
 
-    kind = ResizedSet if "source" in given else StreamedSet if "corruptions" in given else ImageSet
     paths = {key: [Path(path) for path in given[key]] for key in ("images", "selection") if key in given}
-    return kind(**{**given, **paths, "output": Path(given["output"])})
+    paths |= {key: Path(given[key]) for key in ("index", "output") if key in given}
+    if "source" in given:
+        return ResizedSet(**{**given, **paths, "threads": threads})
+    if "severities" in given:
+        return DownloadedSet(**{**given, **paths, "threads": threads})
+    return (StreamedSet if "corruptions" in given else ImageSet)(**{**given, **paths})
 
 
 @main.command()
@@ -328,14 +429,12 @@ def _draw_options(command: Callable) -> Callable:
 @click.option("--dataset", "datasets", required=True, multiple=True, help="Which dataset; for held_out any number.")
 @click.option(
     "--policy",
-    type=click.Choice(["stored", "corrupt_after_resize"]),
-    default="stored",
-    show_default=True,
-    help="Transform policy of the rows to draw.",
+    type=click.Choice(["stored", "published", "corrupt_after_resize", "model"]),
+    help="Transform policy of the rows to draw; any by default.",
 )
 @_draw_options
 def draw(
-    kind: str, table: Path, models: Path, datasets, policy: str, svg: Path, png: Path, data: Path, style: dict
+    kind: str, table: Path, models: Path, datasets, policy: str | None, svg: Path, png: Path, data: Path, style: dict
 ) -> None:
     """Draw a figure of a table."""
     from withstand.steps.draw import draw_table

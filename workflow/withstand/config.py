@@ -14,23 +14,20 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from withstand import timm_index, zoo
+from withstand.config_sources import CorruptedEntry, SourceEntry, Strict
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
-from withstand.datasets.registry import KINDS, Source, open_source
+from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, KINDS, open_source
 from withstand.errors import WithstandError, nearest
 from withstand.files import file_name
 
 CLEAN = "clean"
+POLICIES = ("stored", "published", "corrupt_after_resize", "model")
+"""How images come to a model: the study's, resized; a corrupted set's own, resized; corrupted after the model's own
+resize and crop; by the model's own resize and crop of the image in the source. Resizing to a model's size is the rest.
+"""
 
 _LONGEST_STEM = 100
 """Most characters of a fetched file's name that its weights are named by."""
@@ -89,11 +86,7 @@ def _check_address(text: str, scheme: str) -> None:
         raise ValueError(f"checkpoint: {text} is not the address of a file")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Preprocessing(_Strict):
+class Preprocessing(Strict):
     """What a model wants of an image, where it differs from what timm says or timm does not know it."""
 
     input_size: int | None = Field(None, ge=1)
@@ -106,9 +99,13 @@ class Preprocessing(_Strict):
     """How images of another size are resized."""
     crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of the resized image that the centre crop of the model's own transform keeps."""
+    crop_mode: Literal["center", "squash", "border"] | None = None
+    """How the model's own transform crops, as timm calls it."""
+    test_size: bool = False
+    """Take the larger size at which timm tests some of its models, instead of the one they were trained at."""
 
 
-class Pretraining(_Strict):
+class Pretraining(Strict):
     """What a model was trained on, for tables and figures."""
 
     dataset: str
@@ -117,7 +114,7 @@ class Pretraining(_Strict):
     """Number of its images."""
 
 
-class ModelEntry(_Strict):
+class ModelEntry(Strict):
     """One model: exactly one of timm, zoo, recipe and function says what it is."""
 
     timm: str | None = None
@@ -128,7 +125,7 @@ class ModelEntry(_Strict):
     """A recipe of this study, which trains the model."""
     function: str | None = None
     """`module:function` of your own, called with kwargs, that returns a torch module."""
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = Field({})
     """Arguments of the architecture (timm or function)."""
     checkpoint: str | None = None
     """Weights, a file or its http(s) address, which is fetched once: safetensors, a state dict saved by torch.save
@@ -193,6 +190,8 @@ class ModelEntry(_Strict):
         given = self.preprocessing or Preprocessing()
         missing = [key for key in ("input_size", "mean", "std") if getattr(given, key) is None]
         missing = [f"preprocessing.{key}" for key in missing] + ([] if self.label_space else ["label_space"])
+        if given.test_size:
+            raise ValueError("preprocessing.test_size: only timm knows a size for tests; give preprocessing.input_size")
         if missing:
             raise ValueError(f"a function says nothing about its inputs and outputs: give {', '.join(missing)}")
 
@@ -237,45 +236,24 @@ class ModelEntry(_Strict):
         return self.model_dump(mode="json", include={"family", "pretraining"}, exclude_none=True)
 
 
-class Shapetex(_Strict):
-    """Generated photographs of objects of ten classes, 64 px, that both shape and texture tell apart."""
-
-    kind: Literal["shapetex"]
-    """The kind of source."""
-    split: Literal["train", "validation", "test", "pool"]
-    """Which of its disjoint splits."""
-
-
-class ShapetexRenditions(_Strict):
-    """Six of the classes of shapetex, drawn in ink, in hatching or in flat colours, 64 px."""
-
-    kind: Literal["shapetex_renditions"]
-    """The kind of source."""
-
-
-class ShapetexCueConflict(_Strict):
-    """The shape of one class of shapetex with the texture of another, every pair equally often, 64 px."""
-
-    kind: Literal["shapetex_cue_conflict"]
-    """The kind of source."""
-
-
-SourceEntry = Annotated[Shapetex | ShapetexRenditions | ShapetexCueConflict, Field(discriminator="kind")]
-
-
-class DatasetEntry(_Strict):
+class DatasetEntry(Strict):
     """One image set: the first samples of a source, clean and under families of corruptions."""
 
     source: SourceEntry
     """Where the images come from."""
     samples: int | None = Field(None, ge=1)
-    """How many, the first by sample id; all where it is not given."""
+    """How many, the first ones; all where it is not given, which only sets of known size allow."""
     missed_by: ModelEntry | None = None
     """Natural adversarial examples: take only samples that this model, none of the study's, gets wrong."""
     pool: int | None = Field(None, ge=1)
     """With `missed_by`: the model is asked about at most so many samples, the first by id; all by default."""
     families: Annotated[tuple[str, ...], AfterValidator(_are_unique)] = ()
     """Families of corruptions to apply; the clean images are always there."""
+    policy: Literal["stored", "model"] = "stored"
+    """How models get the images: `stored`, resized and cropped to the study's size once and from there to each model's
+    own; or `model`, by each model's own resize and crop of the image in the source, as timm's validation does it."""
+    unreadable: Literal["stop", "skip"] = "stop"
+    """What to do about an image that cannot be decoded: stop and name it, or leave it out, name it and count it."""
     role: Literal["evaluation", "training"] = "evaluation"
     """Training sets are for recipes only: no model is evaluated on them."""
     label: str | None = None
@@ -294,7 +272,7 @@ class DatasetEntry(_Strict):
         return self
 
 
-class Family(_Strict):
+class Family(Strict):
     """A group of corruptions that are made, evaluated and rerun together."""
 
     corruptions: Annotated[tuple[CorruptionName, ...], Field(min_length=1), AfterValidator(_are_unique)]
@@ -308,18 +286,42 @@ class Family(_Strict):
     """Whether the study's images are corrupted, and resized for each model, or the image as the model itself resizes
     and crops it from the source, with the constants for the model's size; such images are never kept."""
 
+    source: CorruptedEntry | None = None
+    """A corrupted set as published, for the clean set that it was made of; without it the corruptions are made here."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Family:
+        if self.source is not None and self.policy != "stored":
+            raise ValueError(
+                f"policy: the images of {self.source.kind} are made; only made here they can be of any size"
+            )
+        return self
+
+    @property
+    def named_policy(self) -> str:
+        """The transform policy as results name it."""
+        return self.policy if self.source is None else "published"
+
     @property
     def is_stored(self) -> bool:
-        """Whether its images lie in files."""
+        """Whether its images lie in files of this study."""
         return self.materialize and self.policy == "stored"
 
+    @property
+    def source_spec(self) -> dict | None:
+        """The downloaded set that it is taken from, with what is wanted of it."""
+        if self.source is None:
+            return None
+        wanted = {"corruptions": sorted(self.corruptions), "severities": sorted(self.severities)}
+        return self.source.model_dump(mode="json") | wanted
 
-class Recipe(_Strict):
+
+class Recipe(Strict):
     """How to train a small timm architecture on datasets of this study."""
 
     timm: Annotated[str, AfterValidator(_is_known(timm_index.architectures(), "timm model"))]
     """Architecture."""
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = Field({})
     """Its arguments."""
     dataset: str
     """The dataset to train on (role `training`)."""
@@ -343,7 +345,7 @@ class Recipe(_Strict):
     """Seed of initial weights and order of the images."""
 
 
-class ImageSettings(_Strict):
+class ImageSettings(Strict):
     """How images are stored."""
 
     size: int = Field(224, ge=8)
@@ -352,16 +354,21 @@ class ImageSettings(_Strict):
     """`raw`: exact, fast, large. `jpeg`: quality 85 as in ImageNet-C's own files, about a tenth of the space."""
     shard_size: int = Field(5000, ge=1)
     """Most samples in a file."""
+    crop_pct: Annotated[float, Field(gt=0, le=1)] = 0.875
+    """Images of another size: the short side is resized to `size / crop_pct`, and the centre kept. 0.875 is what
+    ImageNet-C was made with (256 to 224); images that are all of one size must have the study's."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How such images are resized."""
 
 
-class FigureSettings(_Strict):
+class FigureSettings(Strict):
     """How figures are drawn."""
 
     dpi: int = Field(150, ge=50, le=1200)
     """Resolution of the PNG files."""
 
 
-class Study(_Strict):
+class Study(Strict):
     """A study: which models, on which images, under which corruptions."""
 
     study: Id
@@ -374,9 +381,9 @@ class Study(_Strict):
     """The models by id."""
     datasets: dict[Id, DatasetEntry] = Field(min_length=1)
     """The image sets by id."""
-    families: dict[Id, Family] = {}
+    families: dict[Id, Family] = Field({})
     """Families of corruptions by id."""
-    recipes: dict[Id, Recipe] = {}
+    recipes: dict[Id, Recipe] = Field({})
     """How models of this study are trained, by id."""
     images: ImageSettings = ImageSettings()
     """How images are stored."""
@@ -410,7 +417,7 @@ class Study(_Strict):
 
     def _check_outputs(self, name: str, recipe: Recipe) -> Iterable[str]:
         if recipe.dataset in self.datasets:
-            classes = len(self._source(recipe.dataset).class_names())
+            classes = self._source(recipe.dataset).outputs()
             outputs = recipe.kwargs.get("num_classes", 1000)
             if outputs != classes:
                 yield f"recipes.{name}.kwargs.num_classes: {outputs}, but {recipe.dataset} has {classes} classes"
@@ -436,7 +443,9 @@ class Study(_Strict):
             if model is not None:
                 yield f"datasets.{name}.missed_by: the model '{model}' of the study would be judged by its own errors"
             dataset, available = self.datasets[name], self._source(name).available()
-            if (dataset.pool or 0) > available:
+            if available is None and dataset.pool is None:
+                yield f"datasets.{name}.pool: say how many samples there are to ask about"
+            elif available is not None and (dataset.pool or 0) > available:
                 yield f"datasets.{name}.pool: {dataset.pool} samples asked for, the source has {available}"
             if dataset.pool and dataset.samples > dataset.pool:
                 yield f"datasets.{name}.samples: {dataset.samples} asked for out of a pool of {dataset.pool}"
@@ -446,11 +455,44 @@ class Study(_Strict):
             for family in dataset.families:
                 if family not in self.families:
                     yield f"datasets.{name}.families: no family '{family}'{nearest(family, self.families)}"
+                else:
+                    yield from self._check_family(name, dataset, family)
+            yield from self._check_overlap(name, dataset)
             source = self._source(name)
-            if (dataset.samples or 0) > source.available():
-                yield f"datasets.{name}.samples: {dataset.samples} samples asked for, {name} has {source.available()}"
-            if source.native_size() not in (None, self.images.size):
+            available = source.available()
+            if available is None and dataset.samples is None:
+                yield f"datasets.{name}.samples: say how many, since nobody knows yet how many {name} has"
+            elif available is not None and (dataset.samples or 0) > available:
+                yield f"datasets.{name}.samples: {dataset.samples} samples asked for, {name} has {available}"
+            if dataset.policy == "stored" and source.native_size() not in (None, self.images.size):
                 yield f"images.size: {self.images.size}, but {name} has images of {source.native_size()} px"
+            if dataset.policy == "model" and dataset.role == "training":
+                yield f"datasets.{name}.policy: a training set is stored"
+
+    def _check_overlap(self, name: str, dataset: DatasetEntry) -> Iterable[str]:
+        """Families of one policy are pooled, which would count a condition twice."""
+        seen: dict[tuple, str] = {}
+        for key in (key for key in dataset.families if key in self.families):
+            family = self.families[key]
+            for condition in ((c, s) for c in family.corruptions for s in family.severities):
+                other = seen.setdefault((family.named_policy, *condition), key)
+                if other != key:
+                    corruption, severity = condition
+                    yield f"datasets.{name}.families: '{other}' and '{key}' both have {corruption}, severity {severity}"
+                    return
+
+    def _check_family(self, name: str, dataset: DatasetEntry, key: str) -> Iterable[str]:
+        family = self.families[key]
+        if dataset.policy == "model" and family.policy == "stored":
+            yield (
+                f"datasets.{name}.families: the images of '{key}' are of the study's size, those of {name} of each"
+                " model's own; give the dataset the policy stored, or the family corrupt_after_resize"
+            )
+        if family.source is not None:
+            wanted = open_source(family.source_spec).clean()
+            if any(getattr(dataset.source, option, None) != value for option, value in wanted.items()):
+                told = ", ".join(f"{option}: {value}" for option, value in wanted.items())
+                yield f"datasets.{name}.families: '{key}' is {family.source.kind}, made of another set ({told})"
 
     def sample_count(self, dataset: str) -> int:
         """Number of samples of an image set, known before anything is made."""
@@ -460,7 +502,7 @@ class Study(_Strict):
 
     def _whole_count(self, dataset: str) -> int:
         entry = self.datasets[dataset]
-        return entry.samples or self._source(dataset).available()
+        return entry.samples or self._source(dataset).available() or 0
 
     def shards(self, dataset: str) -> dict[str, tuple[int, int]]:
         """The shards of an image set: name to first sample and the one past the last."""
@@ -474,6 +516,26 @@ class Study(_Strict):
         starts = range(0, count, self.images.shard_size)
         return {f"{number:04d}": (start, min(start + starts.step, count)) for number, start in enumerate(starts)}
 
+    def source_spec(self, dataset: str) -> dict:
+        """The options of a dataset's source (see ``datasets.registry.open_source``)."""
+        return self.datasets[dataset].source.model_dump(mode="json", by_alias=True)
+
+    def indexed_sets(self) -> list[str]:
+        """The datasets whose samples lie in files, which must be scanned."""
+        return sorted(name for name, dataset in self.datasets.items() if dataset.source.kind in FILE_KINDS)
+
+    def downloaded_families(self) -> list[str]:
+        """The families that are taken from corrupted sets as published."""
+        return sorted(name for name, family in self.families.items() if family.source is not None)
+
+    def model_policy_sets(self) -> list[str]:
+        """Those whose clean images every model resizes and crops itself."""
+        return [name for name in self.evaluated() if self.datasets[name].policy == "model"]
+
+    def stored_sets(self) -> list[str]:
+        """Those whose clean images models get from the store."""
+        return [name for name in self.evaluated() if self.datasets[name].policy == "stored"]
+
     def evaluation_sets(self) -> list[tuple[str, str]]:
         """(dataset, family) of every image set that models are evaluated on."""
         return [(name, family) for name in self.evaluated() for family in (CLEAN, *self.datasets[name].families)]
@@ -482,13 +544,18 @@ class Study(_Strict):
         """The families whose images lie in files."""
         return sorted(name for name, family in self.families.items() if family.is_stored)
 
+    def made_families(self) -> list[str]:
+        """Those of them that are made here, by corrupting clean images."""
+        return sorted(set(self.stored_families()) - set(self.downloaded_families()))
+
     def streamed_families(self) -> list[str]:
         """The families whose images are made inside inference jobs."""
         return sorted(self.families.keys() - self.stored_families())
 
     def policies(self, dataset: str) -> list[str]:
         """The transform policies under which a dataset is corrupted."""
-        return sorted({self.families[name].policy for name in self.datasets[dataset].families}, reverse=True)
+        families = (self.families[name] for name in self.datasets[dataset].families)
+        return sorted({family.named_policy for family in families}, key=POLICIES.index)
 
     def evaluated(self) -> list[str]:
         """The datasets that models are evaluated on, by name, since the order of keys does not count."""
@@ -496,7 +563,8 @@ class Study(_Strict):
 
     def pool_size(self, dataset: str) -> int:
         """How many samples of a dataset's source its reference model is asked about at most."""
-        return self.datasets[dataset].pool or self._source(dataset).available()
+        entry = self.datasets[dataset]
+        return entry.pool or self._source(dataset).available() or entry.samples
 
     def judged_by_accuracy(self) -> list[str]:
         """Those on which there is one right answer: all but the sets of cue conflict."""
@@ -507,8 +575,19 @@ class Study(_Strict):
         """Those with a label for the texture beside that for the shape."""
         return [name for name in self.evaluated() if self._source(name).texture_labels([]) is not None]
 
-    def _source(self, dataset: str) -> Source:
-        return open_source(self.datasets[dataset].source.model_dump())
+    def _source(self, dataset: str):
+        return open_source(self.source_spec(dataset))
+
+    def preparation(self, dataset: str) -> dict:
+        """What shapes the stored images of a dataset besides its source: how they are fitted to the study's size, and
+        what happens to unreadable ones; nothing for images that are drawn."""
+        entry = self.datasets[dataset]
+        if entry.source.kind not in FILE_KINDS:
+            return {}
+        given = {"unreadable": entry.unreadable}
+        if self._source(dataset).native_size() is None:
+            given |= {"crop_pct": self.images.crop_pct, "interpolation": self.images.interpolation}
+        return given
 
     def weights_name(self, entry: ModelEntry) -> str | None:
         """The file name (without suffix) of a model's weights in the shared folder, if they are kept there."""
@@ -532,10 +611,11 @@ class Study(_Strict):
     def image_set(self, dataset: str) -> dict:
         """All that shapes the clean images of a dataset, `limit` apart."""
         return {
-            "source": self.datasets[dataset].source.model_dump(mode="json"),
+            "source": self.source_spec(dataset),
             "samples": self._whole_count(dataset),
             "size": self.images.size,
             "codec": self.images.codec,
+            **self.preparation(dataset),
         }
 
 
@@ -604,11 +684,12 @@ def _first_causes(problems: list) -> list:
 
 def _message(problem: Mapping) -> str:
     tags = [place + 1 for place, part in enumerate(problem["loc"]) if part == "source"]  # of the union of kinds
-    key = ".".join(str(part) for place, part in enumerate(problem["loc"]) if place not in tags or part not in KINDS)
+    kinds = CORRUPTED_KINDS if problem["loc"][:1] == ("families",) else KINDS
+    key = ".".join(str(part) for place, part in enumerate(problem["loc"]) if place not in tags or part not in kinds)
     if problem["type"] == "union_tag_invalid":
-        return f"config: {key}.kind: unknown kind '{problem['ctx']['tag']}'{nearest(problem['ctx']['tag'], KINDS)}"
+        return f"config: {key}.kind: unknown kind '{problem['ctx']['tag']}'{nearest(problem['ctx']['tag'], kinds)}"
     if problem["type"] == "union_tag_not_found":
-        return f"config: {key}.kind: missing; one of {', '.join(KINDS)}"
+        return f"config: {key}.kind: missing; one of {', '.join(kinds)}"
     if problem["type"] == "extra_forbidden":
         return f"config: {key}: unknown key{nearest(problem['loc'][-1], _keys_beside(problem['loc']))}"
     text = problem["msg"].removeprefix("Value error, ")

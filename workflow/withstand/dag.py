@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
 from withstand import zoo
 from withstand.config import CLEAN, ConfigError, DatasetEntry, Family, ModelEntry, Study, canonical, short_digest
 from withstand.corruptions.constants import CORRUPTIONS, nearest_size
+from withstand.datasets.archives import Archive
+from withstand.datasets.registry import open_source
 from withstand.provenance import code_digest, is_at_hand
 
 ACCURACY_FIGURES = ("accuracy_by_severity", "clean_against_corrupted")
@@ -23,6 +26,10 @@ FIGURE_FORMATS = ("svg", "png", "csv")
 TABLES = ("accuracy", "failures", "models")
 SHAPE_BIAS = "shape_bias"
 """A table, and a figure of each set of cue conflict."""
+
+
+READING_THREADS = 8
+"""Threads that decode images for one job, where there are so many cores; Snakemake lowers it to those at hand."""
 
 
 def alternatives(names: Iterable[str]) -> str:
@@ -57,14 +64,19 @@ class Dag:
     def figures(self) -> list[str]:
         """The study's figures, in all their formats, with the data drawn."""
         corrupted = [name for name in self.study.evaluated() if self.study.datasets[name].families]
-        names = [f"corruptions-{dataset}" for dataset in corrupted]
+        stored = self.study.stored_sets()
+        names = [f"corruptions-{dataset}" for dataset in corrupted if dataset in stored]
         for dataset in corrupted:
             suffixes = ["" if policy == "stored" else f".{policy}" for policy in self.study.policies(dataset)]
             names += [f"{kind}-{dataset}{suffix}" for kind in ACCURACY_FIGURES for suffix in suffixes]
         names += [f"{SHAPE_BIAS}-{dataset}" for dataset in self.study.cue_conflict_sets()]
-        names += [f"samples-{dataset}" for dataset in self.study.evaluated()]
+        names += [f"samples-{dataset}" for dataset in stored]
         names += ["held_out"] if len(self.study.judged_by_accuracy()) > 1 else []
         return [f"{self._results}/figures/{name}.{suffix}" for name in names for suffix in FIGURE_FORMATS]
+
+    def downloads(self) -> list[str]:
+        """The archives of published sets that the study needs and no path is given for."""
+        return sorted(self._archives())
 
     def weights(self) -> list[str]:
         """The shared weights that the study's models need."""
@@ -87,19 +99,43 @@ class Dag:
             return [f"{self._results}/images/{wildcards.dataset}/missed.parquet"]
         return []
 
+    def source_files(self, wildcards) -> list[str]:
+        """The archives, or the user's own files, that hold a dataset or a downloaded family."""
+        return open_source(self._scanned(wildcards)).inputs()
+
+    def index(self, wildcards) -> list[str]:
+        """What a scan of a dataset's files found; nothing for images that are drawn."""
+        return self._index(self._name(wildcards))
+
+    def family_index(self, wildcards) -> str:
+        """What a scan of a downloaded corrupted set found."""
+        return f"{self._results}/images/{wildcards.dataset}/{wildcards.family}/index.parquet"
+
+    def read_files(self, wildcards) -> list[str]:
+        """The files that a job reads samples from."""
+        name = self._name(wildcards)
+        return open_source(self.study.source_spec(name)).inputs() if self._index(name) else []
+
     def image_shards(self, wildcards) -> list[str]:
         """The shards of an image set."""
         return self._shards(wildcards.dataset, wildcards.family)
 
     def streamed_inputs(self, wildcards) -> list[str]:
-        """The clean images that an inference job corrupts; where it reads the source, the selection of samples."""
-        if self.study.families[wildcards.family].policy == "stored":
-            return self._shards(wildcards.dataset, CLEAN)
-        return self.selection(wildcards)
+        """What an inference job makes or reads its images of, besides the files of a source."""
+        if self._from_source(wildcards):
+            return self.index(wildcards) + self.selection(wildcards)
+        clean = self._shards(wildcards.dataset, CLEAN)
+        return [*clean, self.family_index(wildcards)] if self._is_downloaded(wildcards.family) else clean
+
+    def streamed_files(self, wildcards) -> list[str]:
+        """The files of sources that an inference job reads."""
+        if self._from_source(wildcards):
+            return self.read_files(wildcards)
+        return self.source_files(wildcards) if self._is_downloaded(wildcards.family) else []
 
     def clean_shards(self, wildcards) -> list[str]:
-        """The clean images of all datasets that models are evaluated on."""
-        return [path for name in self.study.evaluated() for path in self._shards(name, CLEAN)]
+        """The stored clean images of all datasets that models are evaluated on."""
+        return [path for name in self.study.stored_sets() for path in self._shards(name, CLEAN)]
 
     def sampled_shard(self, wildcards) -> str:
         """The first shard of a dataset's clean images."""
@@ -133,8 +169,8 @@ class Dag:
     # Outputs
 
     def clean_predictions(self) -> list[str]:
-        """The predictions of one model, a wildcard, on the clean images of all datasets."""
-        return [f"results/{{study}}/predictions/{{model}}/{name}/{CLEAN}.parquet" for name in self.study.evaluated()]
+        """The predictions of one model, a wildcard, on the stored clean images of all datasets."""
+        return [f"results/{{study}}/predictions/{{model}}/{name}/{CLEAN}.parquet" for name in self.study.stored_sets()]
 
     # Wildcards
 
@@ -149,6 +185,14 @@ class Dag:
     def missed_sets(self) -> list[str]:
         """Names of datasets of natural adversarial examples."""
         return sorted(self.study.references())
+
+    def download_folders(self) -> list[str]:
+        """Names of the folders of downloads."""
+        return sorted({path.split("/")[-2] for path in self._archives()})
+
+    def downloaded_archives(self) -> list[str]:
+        """Names of the archives in them."""
+        return sorted({path.split("/")[-1] for path in self._archives()})
 
     def trained_weights(self) -> list[str]:
         """Names of weights that recipes train."""
@@ -190,24 +234,35 @@ class Dag:
         return canonical([self._image_set(wildcards.model, wildcards.dataset, wildcards.family)])
 
     def streamed_set(self, wildcards) -> str:
-        """One image set whose corrupted images `withstand predict` makes itself."""
-        family = self.study.families[wildcards.family]
-        names = {"dataset": wildcards.dataset, "family": wildcards.family}
+        """One image set whose images `withstand predict` makes, or reads from the source, itself."""
+        family = wildcards.get("family", CLEAN)
+        names = {"dataset": wildcards.dataset, "family": family}
+        output = {"output": self._predictions(wildcards.model, wildcards.dataset, family)}
+        return canonical([names | self._streamed(wildcards, family) | output])
+
+    def _streamed(self, wildcards, family: str) -> dict:
+        if self._is_downloaded(family):
+            entry = self.study.families[family]
+            wanted = {"corruptions": entry.corruptions, "severities": entry.severities}
+            return {"images": self._shards(wildcards.dataset, CLEAN), "index": self.family_index(wildcards), **wanted}
         made = {"seed": self.study.seed, "codec": self.study.images.codec}
-        output = self._predictions(wildcards.model, wildcards.dataset, wildcards.family)
-        if family.policy == "stored":
-            made["images"] = self._shards(wildcards.dataset, CLEAN)
-            made["corruptions"] = _plan(family, self.study.images.size)
-        else:
-            made["source"] = self._dataset(wildcards).source.model_dump(mode="json")
-            made["range"] = [0, self.study.sample_count(wildcards.dataset)]
-            made["selection"] = self.selection(wildcards)
-            made["corruptions"] = _plan(family)
-        return canonical([names | made | {"output": output}])
+        if not self._from_source(wildcards):
+            plan = _plan(self.study.families[family], self.study.images.size)
+            return made | {"images": self._shards(wildcards.dataset, CLEAN), "corruptions": plan}
+        entry = self._dataset(wildcards)
+        made |= {
+            "source": self.study.source_spec(wildcards.dataset),
+            "range": [0, self.study.sample_count(wildcards.dataset)],
+            "selection": self.selection(wildcards),
+            "corruptions": [] if family == CLEAN else _plan(self.study.families[family]),
+            "policy": "model" if family == CLEAN else "corrupt_after_resize",
+        }
+        indexed = {"index": self._index(wildcards.dataset)[0], "unreadable": entry.unreadable}
+        return made | (indexed if self._index(wildcards.dataset) else {})
 
     def predicted_clean_sets(self, wildcards) -> str:
         """The clean images of all datasets as `withstand predict` takes them."""
-        return canonical([self._image_set(wildcards.model, dataset, CLEAN) for dataset in self.study.evaluated()])
+        return canonical([self._image_set(wildcards.model, dataset, CLEAN) for dataset in self.study.stored_sets()])
 
     def model_descriptions(self, wildcards) -> str:
         """What the config says of the models for tables."""
@@ -215,7 +270,23 @@ class Dag:
 
     def source_spec(self, wildcards) -> str:
         """Where the images of a dataset come from."""
-        return canonical(self._dataset(wildcards).source.model_dump(mode="json"))
+        return canonical(self.study.source_spec(self._name(wildcards)))
+
+    def scanned_spec(self, wildcards) -> str:
+        """The source in files, clean or corrupted, that is scanned."""
+        return canonical(self._scanned(wildcards))
+
+    def archive(self, wildcards) -> str:
+        """An archive of a published set: where to get it, and what it must be."""
+        return canonical(asdict(self._archives()[f"results/downloads/{wildcards.source}/{wildcards.archive}"]))
+
+    def preparation(self, wildcards) -> str:
+        """How images of another size are fitted to the study's, and what happens to unreadable ones."""
+        return canonical(self.study.preparation(self._name(wildcards)))
+
+    def reading_threads(self, wildcards) -> int:
+        """Threads of a job that decodes images; drawing them gains nothing from threads."""
+        return READING_THREADS if self._reads_files(wildcards) else 1
 
     def sample_range(self, wildcards) -> str:
         """The samples of a shard, as `start:stop`."""
@@ -228,6 +299,11 @@ class Dag:
         start, stop = self.study.whole_shards(dataset)[wildcards.shard]
         return f"{start}:{stop}"
 
+    def taken_set(self, wildcards) -> str:
+        """The corruptions and severities of a downloaded family."""
+        family = self.study.families[wildcards.family]
+        return canonical({"corruptions": family.corruptions, "severities": family.severities})
+
     def corruptions_spec(self, wildcards) -> str:
         """The corruptions of a family with the constants for the study's size of images."""
         return canonical(_plan(self.study.families[wildcards.family], self.study.images.size))
@@ -239,8 +315,10 @@ class Dag:
         return canonical(_plan(Family(corruptions=tuple(names)), self.study.images.size))
 
     def figure_policy(self, wildcards) -> str:
-        """The transform policy whose results a figure shows."""
-        return wildcards.get("policy", "").removeprefix(".") or "stored"
+        """The transform policy whose results a figure shows: the dataset's own where it is not in the name."""
+        if "policy" not in wildcards.keys():  # noqa: SIM118 - Snakemake's wildcards iterate over values
+            return self.study.datasets[wildcards.dataset].policy
+        return wildcards.policy.removeprefix(".") or "stored"
 
     def figure_style(self, wildcards) -> str:
         """Labels, colours and resolution of figures."""
@@ -270,25 +348,33 @@ class Dag:
         return code_digest("withstand.steps.models:write_card", *self._model_code(wildcards.model))
 
     def search_code(self, wildcards) -> str:
-        kind = self._dataset(wildcards).source.kind
         reference = self._entry_code(self.study.references()[wildcards.dataset])
-        return code_digest("withstand.steps.missed:find_missed", f"withstand.datasets.{kind}:Source", *reference)
+        return code_digest("withstand.steps.missed:find_missed", self._samples_code(wildcards.dataset), *reference)
+
+    def scan_code(self, wildcards) -> str:
+        kind = self._scanned(wildcards)["kind"]
+        return code_digest("withstand.steps.index:index_source", f"withstand.datasets.{kind}:Source")
 
     def prediction_code(self, wildcards) -> str:
         return code_digest("withstand.steps.predict:predict", *self._model_code(wildcards.model))
 
     def streamed_code(self, wildcards) -> str:
-        kind = "StreamedSet"
-        made = self._corruption_functions(wildcards.family)
-        if self.study.families[wildcards.family].policy != "stored":
-            kind = "ResizedSet"
-            made.append(f"withstand.datasets.{self._dataset(wildcards).source.kind}:Source")
-        model = self._model_code(wildcards.model)
-        return code_digest("withstand.steps.predict:predict", f"withstand.steps.stream:{kind}", *sorted(made), *model)
+        family = wildcards.get("family", CLEAN)
+        if self._is_downloaded(family):
+            made = ["withstand.steps.stream:DownloadedSet"]
+        elif self._from_source(wildcards):
+            made = ["withstand.steps.stream:ResizedSet", self._samples_code(wildcards.dataset)]
+        else:
+            made = ["withstand.steps.stream:StreamedSet"]
+        if family != CLEAN and not self._is_downloaded(family):
+            made += self._corruption_functions(family)
+        return code_digest("withstand.steps.predict:predict", *sorted(made), *self._model_code(wildcards.model))
 
     def source_code(self, wildcards) -> str:
-        kind = self._dataset(wildcards).source.kind
-        return code_digest("withstand.steps.datasets:prepare_images", f"withstand.datasets.{kind}:Source")
+        return code_digest("withstand.steps.datasets:prepare_images", self._samples_code(self._name(wildcards)))
+
+    def taking_code(self) -> str:
+        return code_digest("withstand.steps.take:take_images")
 
     def corruption_code(self, wildcards) -> str:
         return code_digest("withstand.steps.perturb:corrupt_images", *self._corruption_functions(wildcards.family))
@@ -304,15 +390,58 @@ class Dag:
         names = self.study.families[family].corruptions
         return sorted(_function(name) for name in names)
 
+    def _samples_code(self, dataset: str) -> str:
+        """The code that reads the samples of a dataset."""
+        kind = self.study.datasets[dataset].source.kind
+        return "withstand.datasets.files:IndexedSource" if self._index(dataset) else f"withstand.datasets.{kind}:Source"
+
+    def _index(self, dataset: str) -> list[str]:
+        indexed = dataset in self.study.indexed_sets()
+        return [f"{self._results}/images/{dataset}/index.parquet"] if indexed else []
+
+    def _is_downloaded(self, family: str) -> bool:
+        return family in self.study.downloaded_families()
+
+    def _from_source(self, wildcards) -> bool:
+        """Whether an inference job reads the images of the source, rather than those of the store."""
+        family = wildcards.get("family", CLEAN)
+        return family == CLEAN or self.study.families[family].policy != "stored"
+
+    def _reads_files(self, wildcards) -> bool:
+        if self._is_downloaded(wildcards.get("family", CLEAN)):
+            return True
+        return bool(self._index(self._name(wildcards)))
+
+    def _scanned(self, wildcards) -> dict:
+        if wildcards.get("family"):
+            return self.study.families[wildcards.family].source_spec
+        return self.study.source_spec(wildcards.dataset)
+
+    @lru_cache  # noqa: B019 - one instance a process
+    def _archives(self) -> dict[str, Archive]:
+        """The archives to download, by path."""
+        specs = [self.study.source_spec(name) for name in self.study.indexed_sets()]
+        used = {family for dataset in self.study.datasets.values() for family in dataset.families}
+        specs += [self.study.families[name].source_spec for name in self.study.downloaded_families() if name in used]
+        sources = [open_source(spec) for spec in specs]
+        return {
+            f"{source.folder()}/{archive.stored}": archive
+            for source in sources
+            if source.path is None
+            for archive in source.archives()
+        }
+
     def _predictions(self, model: str, dataset: str, family: str) -> str:
         return f"{self._results}/predictions/{model}/{dataset}/{family}.parquet"
 
     def _image_set(self, model: str, dataset: str, family: str) -> dict:
+        published = {"policy": "published"} if self._is_downloaded(family) else {}
         return {
             "dataset": dataset,
             "family": family,
             "images": self._shards(dataset, family),
             "output": self._predictions(model, dataset, family),
+            **published,
         }
 
     def _weights(self, entry: ModelEntry) -> list[str]:
@@ -333,10 +462,12 @@ class Dag:
         layout = {"shard_size": self.study.images.shard_size}
         return f"{dataset}-{short_digest(self.study.image_set(dataset) | layout)}"
 
-    def _dataset(self, wildcards) -> DatasetEntry:
+    def _name(self, wildcards) -> str:
         """The dataset of a job, by its name or that of its training images."""
-        name = wildcards.get("dataset") or self._training_sets()[wildcards.images]
-        return self.study.datasets[name]
+        return wildcards.get("dataset") or self._training_sets()[wildcards.images]
+
+    def _dataset(self, wildcards) -> DatasetEntry:
+        return self.study.datasets[self._name(wildcards)]
 
     @lru_cache  # noqa: B019 - one instance a process
     def _training_sets(self) -> dict[str, str]:

@@ -7,6 +7,8 @@
     /texture_labels       int64 (sample), for cue conflict only: the same of the texture, while labels are of the shape
     /class_names          strings (output), one for each output of the label space
     /subset               int64, ascending: the outputs that this set's classes occupy
+    /categories           int64 lists, only where a class stands for several outputs: the outputs of each; labels,
+                          class_names and subset are then of classes, not of outputs
     /<corruption>/        attribute severities; codec raw: images, uint8 (severity, sample, height, width, 3);
                           codec jpeg: bytes, uint8 (total), and offsets, int64 (severity, sample + 1)
 
@@ -64,6 +66,8 @@ class Samples:
         subset: int64, ascending: the outputs that the set's classes occupy.
         label_space: the name of the label space, e.g. ``imagenet-1k``.
         texture_labels: int64 (sample), for cue conflict: the classes of the textures; ``labels`` are of the shapes.
+        categories: where a class stands for several outputs of the label space, the outputs of each class;
+            ``class_names``, ``labels`` and ``subset`` are then of these classes.
 
     Raises:
         ImageFileError: if a label lies outside the subset, or counts differ.
@@ -75,6 +79,7 @@ class Samples:
     subset: np.ndarray
     label_space: str
     texture_labels: np.ndarray | None = None
+    categories: Sequence[Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
         if len(self.subset) and not 0 <= self.subset.min() <= self.subset.max() < len(self.class_names):
@@ -101,7 +106,8 @@ class ImageWriter:
     def __init__(self, file: h5py.File, path: Path, samples: Samples, size: int, codec: Codec) -> None:
         self._file, self._path, self._samples, self._size, self._codec = file, path, samples, size, codec
         self._content = xxhash.xxh3_128()
-        self._content.update(json.dumps(asdict(samples), default=np.ndarray.tolist, sort_keys=True).encode())
+        known = {key: value for key, value in asdict(samples).items() if key != "categories" or value is not None}
+        self._content.update(json.dumps(known, default=np.ndarray.tolist, sort_keys=True).encode())
 
     @property
     def content(self) -> str:
@@ -132,21 +138,40 @@ class ImageWriter:
 
         Batches come in order, severity by severity.
         """
+        self._announce(corruption, severity_index, start, images)
+        with _writing(self._path):
+            if self._codec == "raw":
+                self._file[corruption]["images"][severity_index, start : start + len(images)] = images
+            else:
+                encoded = [encode_jpeg(image) for image in images]
+                _append_jpegs(self._file[corruption], severity_index, start, encoded)
+
+    def write_encoded(
+        self, corruption: str, severity_index: int, start: int, images: np.ndarray, encoded: Sequence[bytes]
+    ) -> None:
+        """As :meth:`write`, for images that are JPEG files already, whose bytes codec ``jpeg`` keeps as they are.
+
+        Args:
+            images: what the files show.
+        """
+        if self._codec == "raw":
+            self.write(corruption, severity_index, start, images)
+            return
+        self._announce(corruption, severity_index, start, images)
+        with _writing(self._path):
+            _append_jpegs(self._file[corruption], severity_index, start, encoded)
+
+    def _announce(self, corruption: str, severity_index: int, start: int, images: np.ndarray) -> None:
+        """Check images that are about to be written, and the space for them, and let the digest know."""
         if images.dtype != np.uint8 or images.shape[1:] != (self._size, self._size, 3):
             raise ImageFileError(
                 f"images of {corruption} are {images.dtype} {images.shape[1:]}, "
                 f"expected uint8 {(self._size, self._size, 3)}"
             )
-        group = self._file[corruption]
         self._check_space(images.nbytes)
         if start == 0:
             self._content.update(f"{corruption} {severity_index}".encode())
         self._content.update(np.ascontiguousarray(images))
-        with _writing(self._path):
-            if self._codec == "raw":
-                group["images"][severity_index, start : start + len(images)] = images
-            else:
-                _append_jpegs(group, severity_index, start, [encode_jpeg(image) for image in images])
 
     def _check_space(self, count: int) -> None:
         """Stop while HDF5 can still close the file: it may crash when a write fails for want of space."""
@@ -154,7 +179,7 @@ class ImageWriter:
             raise ImageFileError(f"{self._path}: cannot be written ({os.strerror(errno.ENOSPC)})")
 
 
-def _append_jpegs(group: h5py.Group, severity_index: int, start: int, encoded: list[bytes]) -> None:
+def _append_jpegs(group: h5py.Group, severity_index: int, start: int, encoded: Sequence[bytes]) -> None:
     data, offsets = group["bytes"], group["offsets"]
     end = data.shape[0]
     bounds = end + np.cumsum([0] + [len(image) for image in encoded])
@@ -201,6 +226,10 @@ def _write_samples(file: h5py.File, samples: Samples) -> None:
     file.create_dataset("subset", data=np.asarray(samples.subset, dtype=np.int64))
     if samples.texture_labels is not None:
         file.create_dataset("texture_labels", data=np.asarray(samples.texture_labels, dtype=np.int64))
+    if samples.categories is not None:
+        lists = np.empty(len(samples.categories), dtype=object)
+        lists[:] = [np.asarray(outputs, dtype=np.int64) for outputs in samples.categories]
+        file.create_dataset("categories", data=lists, dtype=h5py.vlen_dtype(np.int64))
     file.attrs["label_space"] = samples.label_space
 
 
@@ -266,7 +295,13 @@ class ImageFile:
             subset=self._file["subset"][()],
             label_space=str(self._file.attrs["label_space"]),
             texture_labels=self._file["texture_labels"][()] if "texture_labels" in self._file else None,
+            categories=self._categories(),
         )
+
+    def _categories(self) -> list[list[int]] | None:
+        if "categories" not in self._file:
+            return None
+        return [outputs.tolist() for outputs in self._file["categories"][()]]
 
     @property
     def conditions(self) -> list[tuple[str, int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from withstand import predictions
+from withstand.datasets.label_spaces import KNOWN
 from withstand.errors import ModelError, WithstandError
 from withstand.images import Samples
 from withstand.models import Classifier
@@ -22,6 +24,9 @@ from withstand.progress import progress
 
 if TYPE_CHECKING:
     from withstand.shards import Shard
+
+CPU_PIXELS = 1 << 19
+"""Pixels of a forward pass on a CPU: ten images of 224 px. More leave the caches, and may take three times as long."""
 
 READ_AHEAD = 4
 """Batches held ready while the model computes."""
@@ -53,7 +58,13 @@ def predict_set(
     shards = iter(shards)
     first = next(shards)
     modes = label_modes(first.samples, outputs, model.label_space)
-    layout = predictions.schema(outputs, modes, facts, cue_conflict=first.samples.texture_labels is not None)
+    layout = predictions.schema(
+        outputs,
+        modes,
+        facts,
+        cue_conflict=first.samples.texture_labels is not None,
+        classes=outputs if first.samples.categories is None else len(first.samples.categories),
+    )
     forward = Forward(model, outputs, batch_size, device)
     copies = images * len(first.conditions)
     with (
@@ -98,18 +109,24 @@ def _batches(shards: Iterable[Shard], size: int) -> Iterator[_Batch]:
 
 
 def label_modes(samples: Samples, outputs: int, label_space: str) -> tuple[str, ...]:
-    """The label modes of a set: ``subset`` only where the set's classes are fewer than the outputs.
+    """The label modes of a set: ``subset`` only where the set's classes are fewer than the outputs, ``categories``
+    alone where a class stands for several.
 
     Raises:
         ModelError: if the model answers in another label space, or has another number of outputs than it.
     """
     if label_space != samples.label_space:
         raise ModelError(f"the model answers in the label space {label_space}, the images are of {samples.label_space}")
+    if samples.categories is not None:
+        last = max(output for members in samples.categories for output in members)
+        if outputs <= last or (label_space in KNOWN and outputs != KNOWN[label_space]):
+            raise ModelError(f"the model has {outputs} outputs, too few for the label space {label_space}")
+        return ("categories",)
     if outputs != len(samples.class_names):
         raise ModelError(
             f"the model has {outputs} outputs, the label space {samples.label_space} {len(samples.class_names)}"
         )
-    return ("all",) if len(samples.subset) == outputs else predictions.LABEL_MODES
+    return ("all",) if len(samples.subset) == outputs else ("all", "subset")
 
 
 def score(logits: torch.Tensor, samples: Samples, modes: Sequence[str]) -> dict[str, np.ndarray]:
@@ -122,7 +139,8 @@ def score(logits: torch.Tensor, samples: Samples, modes: Sequence[str]) -> dict[
         broken = samples.ids[int((~torch.isfinite(logits)).any(1).nonzero()[0])]
         raise ModelError(f"logits are not finite, first for sample {broken}")
     labels = torch.from_numpy(samples.labels)
-    log_probabilities = logits.double().log_softmax(1)
+    answers = logits.double() if samples.categories is None else of_categories(logits, samples.categories)
+    log_probabilities = answers.log_softmax(1)
     columns = {
         "label": samples.labels.astype(np.int32),
         "loss": _float(-_of_label(log_probabilities, labels)),
@@ -130,14 +148,24 @@ def score(logits: torch.Tensor, samples: Samples, modes: Sequence[str]) -> dict[
         "logits": logits.numpy().astype(np.float16),
     }
     for mode in modes:
-        classes = torch.arange(logits.shape[1]) if mode == "all" else torch.from_numpy(samples.subset)
-        for name, values in _mode_columns(logits, classes, labels).items():
+        classes = torch.from_numpy(samples.subset) if mode == "subset" else torch.arange(answers.shape[1])
+        for name, values in _mode_columns(answers, classes, labels).items():
             columns[f"{name}_{mode}"] = values
     if samples.texture_labels is not None:
         columns["texture_label"] = samples.texture_labels.astype(np.int32)
         for mode in modes:
             columns[f"texture_correct_{mode}"] = columns[f"top5_{mode}"][:, 0] == samples.texture_labels
     return columns
+
+
+def of_categories(logits: torch.Tensor, categories: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Logits of categories: float64 (n, categories), the logarithm of the mean probability of each one's outputs.
+
+    The rule of Geirhos et al. (ICLR 2019): over all outputs a softmax, then the mean over those of a category.
+    """
+    log_probabilities = logits.double().log_softmax(1)
+    means = [log_probabilities[:, list(outputs)].logsumexp(1) - math.log(len(outputs)) for outputs in categories]
+    return torch.stack(means, dim=1)
 
 
 def _mode_columns(logits: torch.Tensor, classes: torch.Tensor, labels: torch.Tensor) -> dict[str, np.ndarray]:
@@ -164,11 +192,13 @@ def _float(values: torch.Tensor) -> np.ndarray:
 
 
 class Forward:
-    """A model with a batch size that steps down, for good, when memory runs out."""
+    """A model with a batch size that steps down, for good, when memory runs out; on a CPU it is small for speed."""
 
     def __init__(self, model: Classifier, outputs: int, batch_size: int, device: torch.device | str = "cpu") -> None:
         self._model, self._outputs, self._device = model, outputs, torch.device(device)
         self.batch_size = batch_size
+        if self._device.type == "cpu":
+            self.batch_size = max(1, min(batch_size, CPU_PIXELS // model.preprocessing.input_size**2))
 
     def __call__(self, images: np.ndarray) -> torch.Tensor:
         """uint8 (n, height, width, 3) to float32 logits (n, outputs) on the CPU.

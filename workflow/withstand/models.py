@@ -45,6 +45,7 @@ class Preprocessing:
         mean, std: per channel, on the scale [0, 1].
         interpolation: how images of another size are resized: ``bilinear`` or ``bicubic``.
         crop_pct: the share of the resized image that a centre crop keeps, in the model's own transform.
+        crop_mode: how it crops, in timm's words: ``center``, ``squash`` (to a square, before) or ``border``.
     """
 
     input_size: int
@@ -52,6 +53,7 @@ class Preprocessing:
     std: tuple[float, float, float]
     interpolation: str = "bicubic"
     crop_pct: float = 1.0
+    crop_mode: str = "center"
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,10 @@ class Classifier(nn.Module):
         return self.network((images - self.mean) / self.std)
 
 
-def own_transform(preprocessing: Preprocessing) -> Callable[[np.ndarray], np.ndarray]:
+def own_transform(preprocessing: Preprocessing) -> Callable[[Image.Image], np.ndarray]:
     """A model's own resize and centre crop, as timm's evaluation makes it, normalisation apart.
 
-    Returns a function of uint8 (height, width, 3), of any size, that gives uint8 (input_size, input_size, 3).
+    Returns a function of an image in RGB, of any size, that gives uint8 (input_size, input_size, 3).
     """
     transform = create_transform(
         (3, preprocessing.input_size, preprocessing.input_size),
@@ -98,8 +100,9 @@ def own_transform(preprocessing: Preprocessing) -> Callable[[np.ndarray], np.nda
         use_prefetcher=True,  # uint8 (3, height, width), not normalised
         interpolation=preprocessing.interpolation,
         crop_pct=preprocessing.crop_pct,
+        crop_mode=preprocessing.crop_mode,
     )
-    return lambda image: torch.as_tensor(transform(Image.fromarray(image))).permute(1, 2, 0).contiguous().numpy()
+    return lambda image: torch.as_tensor(transform(image)).permute(1, 2, 0).contiguous().numpy()
 
 
 def load(spec: Mapping, weights: Path | None, device: torch.device | str = "cpu") -> Classifier:
@@ -112,6 +115,8 @@ def load(spec: Mapping, weights: Path | None, device: torch.device | str = "cpu"
     network = build(architecture)
     if weights is not None:
         load_weights(network, weights)
+    if torch.device(device).type == "cpu":  # as images lie in memory; convolutions are up to four times as fast
+        network = network.to(memory_format=torch.channels_last)
     model = Classifier(network, architecture.preprocessing, architecture.label_space)
     return model.eval().requires_grad_(False).to(device)
 
@@ -159,8 +164,9 @@ def resolve(spec: Mapping, weights: Path | None) -> Architecture:
     _refuse_failure(weights)
     if "timm" in spec:
         network = _build_somewhere("timm", spec["timm"], spec.get("kwargs", {}))
-        defaults = resolve_data_config({}, model=network)
-        preprocessing = _preprocessing(defaults, spec.get("preprocessing", {}), spec.get("kwargs", {}))
+        overrides = dict(spec.get("preprocessing", {}))
+        defaults = resolve_data_config({}, model=network, use_test_size=overrides.pop("test_size", False))
+        preprocessing = _preprocessing(defaults, overrides, spec.get("kwargs", {}))
         label_space = spec.get("label_space") or _imagenet(network, spec["timm"])
         return Architecture("timm", spec["timm"], spec.get("kwargs", {}), preprocessing, label_space)
     if "function" in spec:
@@ -331,6 +337,7 @@ def _preprocessing(defaults: Mapping, overrides: Mapping, kwargs: Mapping) -> Pr
         "std": tuple(defaults["std"]),
         "interpolation": defaults["interpolation"],
         "crop_pct": defaults["crop_pct"],
+        "crop_mode": defaults["crop_mode"],
     }
     return Preprocessing(**(values | dict(overrides)))
 

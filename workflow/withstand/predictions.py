@@ -7,10 +7,12 @@
     logits float16 list, for label spaces up to 100 outputs
 
 ``<mode>`` is ``all`` (every output of the model) and ``subset`` (outputs masked to the set's classes); the columns
-of ``subset`` are absent where the set has all classes. Classes are indices into the outputs, in both modes.
-loss (negative log-likelihood of the label) and entropy are in nats, over all outputs. The metadata of the file
-holds device, dtype, versions, weights digest, transform policy, and the reason where the model failed; such a file
-has no rows.
+of ``subset`` are absent where the set has all classes. Classes are indices into the outputs, in both modes. Where a
+class stands for several outputs there is the mode ``categories`` alone: a class has the mean probability of its
+outputs, of the sum of which it is a share; label and classes are then indices into the set's classes.
+loss (negative log-likelihood of the label) and entropy are in nats, over all outputs, or over the categories. The
+metadata of the file holds device, dtype, versions, weights digest, transform policy, and the reason where the model
+failed; such a file has no rows.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from withstand.errors import WithstandError
 from withstand.files import atomic_output
 
 METADATA = b"withstand"
-LABEL_MODES = ("all", "subset")
+LABEL_MODES = ("all", "subset", "categories")
 MAX_STORED_LOGITS = 100
 
 
@@ -35,9 +37,11 @@ class PredictionFileError(WithstandError):
     """A file that does not hold predictions."""
 
 
-def schema(outputs: int, modes: tuple[str, ...], facts: Mapping, *, cue_conflict: bool = False) -> pa.Schema:
-    """The columns for a model with that many outputs, and the file's metadata."""
-    top = min(5, outputs)
+def schema(
+    outputs: int, modes: tuple[str, ...], facts: Mapping, *, cue_conflict: bool = False, classes: int | None = None
+) -> pa.Schema:
+    """The columns for a model with that many outputs, on a set with that many classes, and the file's metadata."""
+    top = min(5, classes or outputs)
     fields = [
         pa.field("sample_id", pa.string()),
         pa.field("label", pa.int32()),

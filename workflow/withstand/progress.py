@@ -14,8 +14,8 @@ LOG_INTERVAL = 20.0
 
 
 @contextmanager
-def progress(total: int, name: str, unit: str) -> Iterator[Callable[[int], object]]:
-    """Yield a function that advances the progress of ``total`` units by n."""
+def progress(total: int | None, name: str, unit: str) -> Iterator[Callable[[int], object]]:
+    """Yield a function that advances the progress of ``total`` units, of an unknown number for None, by n."""
     if sys.stderr.isatty():
         with tqdm(total=total, desc=name, unit=f" {unit}") as bar:
             yield bar.update
@@ -25,7 +25,7 @@ def progress(total: int, name: str, unit: str) -> Iterator[Callable[[int], objec
 
 
 class _Lines:
-    def __init__(self, total: int, name: str, unit: str) -> None:
+    def __init__(self, total: int | None, name: str, unit: str) -> None:
         self._total, self._name, self._unit = total, name, unit
         self._done = 0
         self._start = self._last = time.monotonic()
@@ -39,4 +39,5 @@ class _Lines:
         self._last = time.monotonic()
         seconds = self._last - self._start
         pace = f"{self._done / seconds:,.0f} {self._unit}/s" if seconds > 0 else ""
-        print(f"{self._name}: {self._done:,}/{self._total:,} {self._unit}, {pace}", file=sys.stderr, flush=True)
+        share = f"{self._done:,}" + (f"/{self._total:,}" if self._total is not None else "")
+        print(f"{self._name}: {share} {self._unit}, {pace}", file=sys.stderr, flush=True)

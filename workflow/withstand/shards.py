@@ -1,16 +1,18 @@
-"""Shards that are in no file: images that are made when they are read, as a file of the image store would give them."""
+"""Shards that are in no file of the store: images that are made, or read from a source, when they are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 
 from withstand.corruptions.plan import steps
+from withstand.datasets.files import CorruptedCopies, SourceError
 from withstand.images import Codec, Samples, decode, encode_jpeg
+from withstand.prefetch import in_order
 
 CLEAN = "clean"
 
@@ -79,25 +81,80 @@ class CorruptedShard:
 
 
 class ReadShard:
-    """Clean samples as a function gives them, e.g. the images of a source after a model's own resize.
-
-    Pixels are kept from the first reading on, since every condition reads them again; so shards should be small.
+    """Clean samples whose images are in memory, e.g. as a model's own resize gives them; so it should be small.
 
     Args:
-        read_image: sample id to uint8 (size, size, 3).
+        pixels: uint8 (n, size, size, 3), the images of the samples.
     """
 
     conditions: Sequence[tuple[str, int, int]] = ((CLEAN, 0, 0),)
 
-    def __init__(self, samples: Samples, size: int, read_image: Callable[[str], np.ndarray]) -> None:
-        self.samples, self.size, self._read_image = samples, size, read_image
+    def __init__(self, samples: Samples, pixels: np.ndarray) -> None:
+        self.samples, self._pixels = samples, pixels
 
     def __len__(self) -> int:
         return len(self.samples.ids)
 
-    @cached_property
-    def _pixels(self) -> np.ndarray:
-        return np.stack([self._read_image(sample_id) for sample_id in self.samples.ids])
+    @property
+    def size(self) -> int:
+        return self._pixels.shape[1]
 
     def read(self, corruption: str, severity_index: int, samples: slice) -> np.ndarray:
         return self._pixels[samples]
+
+
+class DownloadedShard:
+    """The samples of a clean shard, and their corrupted copies in a set as published.
+
+    Args:
+        clean: where samples and labels are read.
+        index: the file that says where the copies lie.
+        threads: how many decode images.
+
+    Raises:
+        SourceError: if a sample has no copy.
+    """
+
+    def __init__(
+        self, clean: Shard, index: Path, corruptions: Sequence[str], severities: Sequence[int], threads: int = 1
+    ) -> None:
+        self._clean, self._threads = clean, threads
+        self._copies = CorruptedCopies(index, clean.samples.ids, corruptions, severities)
+        self.conditions = [
+            (corruption, severity, number) for corruption in corruptions for number, severity in enumerate(severities)
+        ]
+        self._severities = severities
+
+    def __len__(self) -> int:
+        return len(self._clean)
+
+    @property
+    def size(self) -> int:
+        return self._clean.size
+
+    @property
+    def samples(self) -> Samples:
+        return self._clean.samples
+
+    def read(self, corruption: str, severity_index: int, samples: slice) -> np.ndarray:
+        return np.stack([image for image, *_ in self.copies(corruption, severity_index, samples)])
+
+    def copies(self, corruption: str, severity_index: int, samples: slice) -> list[tuple[np.ndarray, bytes, str]]:
+        """The images of one condition, each with its bytes and their encoding.
+
+        Raises:
+            UnreadableImageError: if one cannot be decoded.
+            SourceError: if one is of another size than the clean images.
+        """
+        severity = self._severities[severity_index]
+
+        def read(sample_id: str) -> tuple[np.ndarray, bytes, str]:
+            image, data, encoding = self._copies.read(corruption, severity, sample_id)
+            if image.size != (self.size, self.size):
+                raise SourceError(
+                    f"{corruption} at severity {severity}, {sample_id}: {image.width} x {image.height} px, the clean"
+                    f" images have {self.size} x {self.size}"
+                )
+            return np.asarray(image), data, encoding
+
+        return list(in_order(read, self.samples.ids[samples], self._threads))

@@ -53,3 +53,8 @@ class Archive:
         size = [] if self.bytes is None else [f"{self.bytes:,} bytes"]
         facts = ", ".join(size + [f"{algorithm} {digest}" for algorithm, digest in self.digests.items()])
         return f"{' or '.join(self.urls) or self.name} ({facts or 'size and digest not known'})"
+
+    @property
+    def stored(self) -> str:
+        """The name under which it is kept: without the suffix of gzip, since it is read in place."""
+        return self.name.removesuffix(".gz").replace(".tgz", ".tar")

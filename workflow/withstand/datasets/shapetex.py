@@ -31,11 +31,17 @@ class Generated:
         """The ten classes, in the order of their labels: '<texture> <shape>'."""
         return [f"{texture} {shape}" for shape, texture in CLASSES]
 
+    def outputs(self) -> int:
+        return len(CLASSES)
+
     def subset(self) -> list[int]:
         return list(range(len(CLASSES)))
 
     def label_space(self) -> str:
         return "shapetex"
+
+    def categories(self) -> None:
+        return None
 
     def native_size(self) -> int:
         return SIZE

@@ -18,7 +18,7 @@ COLUMNS = 3
 
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: every corruption and severity, their mean, and the clean images as severity 0 of each."""
-    rows = accuracy[accuracy["severity"].notna() & (accuracy["label_mode"] == "all")]
+    rows = accuracy[accuracy["severity"].notna() & accuracy["label_mode"].isin(["all", "categories"])]
     clean = rows[rows["corruption"] == CLEAN].drop_duplicates("model")
     corrupted = rows[(rows["corruption"] != CLEAN) & rows["corruption"].notna()]
     means = rows[rows["family"].isna()].assign(corruption=MEAN)

@@ -14,12 +14,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """One row a model: accuracy on the clean images, and pooled over every corruption and severity."""
-    rows = accuracy[accuracy["label_mode"] == "all"]
+    rows = accuracy[accuracy["label_mode"].isin(["all", "categories"])]
     values = ["value", "low", "high", "n"]
     clean = rows[rows["corruption"] == "clean"].drop_duplicates("model").set_index("model")
-    clean = clean[["dataset", *CHOICES]].join(clean[values].add_prefix("clean_"))
+    clean = clean[["dataset"]].join(clean[values].add_prefix("clean_"))
     pooled = rows[rows[["family", "corruption", "severity"]].isna().all(axis=1)]
-    corrupted = pooled.set_index("model")[values].add_prefix("corrupted_")
+    pooled = pooled.set_index("model")
+    corrupted = pooled[CHOICES].join(pooled[values].add_prefix("corrupted_"))
     about = models.set_index("model")[["family", "parameters"]]
     return clean.join(corrupted, how="inner").join(about).reset_index()
 

@@ -13,6 +13,9 @@ from withstand.figures.style import CHOICES, MUTED, Style, footnote, in_families
 OFFSETS = {"all": 0.0, "subset": 0.28}
 """How far below its model's row each label mode stands."""
 
+POLICIES = {"model": ", models' own crop"}
+"""What is said of sets that are not the study's stored images, resized."""
+
 
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: clean images of every dataset, in both label modes where they differ."""
@@ -37,7 +40,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
             height = models.index(row["model"]) + OFFSETS[row["label_mode"]]
             interval_point(axis, height, row, colors[row["model"]], filled=row["label_mode"] == "all")
         axis.set_title(fill(style.dataset(dataset), 20) + "\n", loc="left", fontweight="bold")
-        axis.text(0, 1.02, f"{int(rows['n'].max()):,} images", transform=axis.transAxes, fontsize=7.5, color=MUTED)
+        about = f"{int(rows['n'].max()):,} images{POLICIES.get(rows['policy'].iloc[0], '')}"
+        axis.text(0, 1.02, about, transform=axis.transAxes, fontsize=7.5, color=MUTED)
     note = "Bars are 95% Wilson intervals."
     if (data["label_mode"] == "subset").any():
         note = f"Filled: top-1 over all outputs; hollow: over the classes that the set has. {note}"

@@ -13,8 +13,8 @@ MARKERS = {"shape_accuracy": "o", "texture_accuracy": "s"}
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The rows drawn: the three metrics of each model over all outputs."""
-    rows = table[(table["label_mode"] == "all") & table["value"].notna()]
+    """The rows drawn: the three metrics of each model over all outputs, or over categories of several outputs."""
+    rows = table[table["label_mode"].isin(["all", "categories"]) & table["value"].notna()]
     columns = ["dataset", "model", "metric", "value", "low", "high", "n", "images", *CHOICES]
     return in_families(rows[columns], models)
 

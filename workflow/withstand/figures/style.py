@@ -154,11 +154,17 @@ def in_families(data: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
 
 def choices(data: pd.DataFrame) -> str:
     """The choices of protocol behind rows drawn, in words."""
-    mode, policy = data["label_mode"].iloc[0], data["policy"].iloc[0]
-    outputs = {"all": "top-1 over all outputs", "subset": "top-1 over the set's classes"}[mode]
+    mode, policy = data["label_mode"].iloc[0], data["policy"].iloc[-1]  # the first may be the clean images
+    outputs = {
+        "all": "top-1 over all outputs",
+        "subset": "top-1 over the set's classes",
+        "categories": "the category with the highest mean probability",
+    }[mode]
     images = {
         "stored": "images as stored, resized on the device",
+        "published": "corrupted images as published, resized on the device",
         "corrupt_after_resize": "corrupted after the model's own resize",
+        "model": "each model's own resize and crop",
     }.get(policy, policy)
     return f"{outputs}, {images}"
 

@@ -2,57 +2,162 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from withstand import images
-from withstand.datasets.registry import Source, open_source
+from withstand.datasets.decoding import UnreadableImageError
+from withstand.datasets.registry import Source, picture
 from withstand.errors import WithstandError
+from withstand.prefetch import in_order, prefetch
 from withstand.progress import progress
 from withstand.provenance import versions
 
 BATCH = 256
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """How images of a source become images of the store.
+
+    Attributes:
+        crop_pct, interpolation: images of another size than the store's have their short side resized to
+            ``size / crop_pct``, and are cropped to their centre; without them, another size is an error.
+        unreadable: whether an image that cannot be decoded stops the step, or is left out.
+    """
+
+    crop_pct: float | None = None
+    interpolation: str = "bilinear"
+    unreadable: Literal["stop", "skip"] = "stop"
+
+
 def prepare_images(
-    source: dict,
+    reader: Source,
     start: int,
     stop: int,
     *,
     size: int,
     codec: images.Codec,
     output: Path,
+    preparation: Preparation | None = None,
     selected: Sequence[str] | None = None,
     origin: dict | None = None,
+    threads: int = 1,
 ) -> None:
     """Write the clean images of samples ``start`` to ``stop`` of a source.
 
     Args:
-        source: a config's ``source``, e.g. ``{"kind": "shapetex", "split": "test"}``.
         selected: sample ids to take ``start`` to ``stop`` of, instead of all.
         size: height and width of the stored images, in pixels.
         codec: ``raw`` or ``jpeg``.
         origin: facts to keep in the file beside those that this step knows.
+        threads: how many read and decode.
 
     Raises:
-        WithstandError: if the source has images of another size.
+        UnreadableImageError: if an image cannot be decoded and the preparation says to stop.
+        WithstandError: if there are too few samples, or an image has another size and may not be resized.
     """
-    reader = open_source(source)
-    if reader.native_size() != size:
-        raise WithstandError(f"source {source} has images of {reader.native_size()} px, the study wants {size} px")
+    preparation = preparation or Preparation()
     sample_ids = (reader.sample_ids(stop) if selected is None else selected)[start:stop]
-    facts = {"source": source, "samples": [start, stop], "versions": versions(), **(origin or {})}
-    with (
-        images.create(output, sample_table(reader, sample_ids), size=size, codec=codec, origin=facts) as writer,
-        progress(len(sample_ids), output.name, "images") as advance,
-    ):
-        writer.add("clean", [0])
-        for first in range(0, len(sample_ids), BATCH):
-            batch = read_images(reader, sample_ids[first : first + BATCH])
-            writer.write("clean", 0, first, batch)
+    if len(sample_ids) < stop - start:
+        raise WithstandError(f"{output.parent.parent.name}: {start + len(sample_ids):,} samples found, {stop:,} wanted")
+    facts = {"samples": [start, stop], "preparation": vars(preparation), "versions": versions(), **(origin or {})}
+
+    skipped: list[str] = []
+    while True:
+        kept = [sample_id for sample_id in sample_ids if sample_id not in set(skipped)]
+        try:
+            with images.create(
+                output, sample_table(reader, kept), size=size, codec=codec, origin=facts | {"skipped": skipped}
+            ) as writer:
+                _write(writer, reader, kept, size, preparation, output.name, threads)
+            return
+        except _UnreadableError as found:  # rare, so all is made anew without them
+            for line in found.lines.values():
+                print(f"left out: {line}", file=sys.stderr)
+            skipped += found.lines
+
+
+class _UnreadableError(Exception):
+    """Samples that cannot be decoded, by id, and why."""
+
+    def __init__(self, lines: dict[str, str]) -> None:
+        super().__init__()
+        self.lines = lines
+
+
+def _write(
+    writer: images.ImageWriter,
+    reader: Source,
+    sample_ids: Sequence[str],
+    size: int,
+    preparation: Preparation,
+    name: str,
+    threads: int,
+) -> None:
+    def read(sample_id: str) -> np.ndarray | UnreadableImageError:
+        try:
+            return fit(picture(reader, sample_id), size, preparation, sample_id)
+        except UnreadableImageError as error:
+            if preparation.unreadable == "stop":
+                raise
+            return error
+
+    writer.add("clean", [0])
+    written, lines = 0, {}
+    with progress(len(sample_ids), name, "images") as advance:
+        batches = batched(in_order(read, sample_ids, threads), BATCH)
+        for ids, batch in zip(batched(sample_ids, BATCH), prefetch(batches), strict=True):
+            failed = {sample_id: str(found) for sample_id, found in zip(ids, batch, strict=True) if _failed(found)}
+            lines |= failed
+            if not lines:
+                writer.write("clean", 0, written, np.stack(batch))
+            written += len(batch)
             advance(len(batch))
+    if lines:
+        raise _UnreadableError(lines)
+
+
+def _failed(found: np.ndarray | UnreadableImageError) -> bool:
+    return isinstance(found, UnreadableImageError)
+
+
+def batched(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of so many items, the last of the rest."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def fit(image: Image.Image, size: int, preparation: Preparation, name: str) -> np.ndarray:
+    """An image at the store's size: uint8 (size, size, 3).
+
+    One that has it is left as it is. Others are resized and cropped like ImageNet's validation images: the short side
+    to ``size / crop_pct``, rounded down, the long one in proportion, then the centre.
+
+    Raises:
+        WithstandError: if the image has another size and the preparation does not say how to resize.
+    """
+    width, height = image.size
+    if (width, height) == (size, size):
+        return np.asarray(image)
+    if preparation.crop_pct is None:
+        raise WithstandError(f"{name}: an image of {width} x {height} px, expected {size} x {size}")
+    short = int(size / preparation.crop_pct)
+    resized = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+    filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+    left, top = (round((side - size) / 2) for side in resized)
+    # rows first, then columns, as Pillow does; between the two, what the crop takes away need not be computed on
+    chosen = filters[preparation.interpolation]
+    columns = image.resize((resized[0], height), chosen).crop((left, 0, left + size, height))
+    return np.asarray(columns.resize((size, resized[1]), chosen).crop((0, top, size, top + size)))
 
 
 def sample_table(reader: Source, sample_ids: Sequence[str]) -> images.Samples:
@@ -64,9 +169,10 @@ def sample_table(reader: Source, sample_ids: Sequence[str]) -> images.Samples:
         subset=np.array(reader.subset()),
         label_space=reader.label_space(),
         texture_labels=reader.texture_labels(sample_ids),
+        categories=reader.categories(),
     )
 
 
-def read_images(reader: Source, sample_ids: Sequence[str]) -> np.ndarray:
+def read_images(reader: Source, sample_ids: Sequence[str], threads: int = 1) -> np.ndarray:
     """Images of a source, all of one size: uint8 (n, height, width, 3)."""
-    return np.stack([reader.read(sample_id) for sample_id in sample_ids])
+    return np.stack(list(in_order(reader.read, sample_ids, threads)))

@@ -24,19 +24,21 @@ def draw_table(
     svg: Path,
     png: Path,
     data: Path,
-    policy: str = "stored",
+    policy: str | None = None,
 ) -> None:
     """Draw a figure of some datasets' rows of a table.
 
     Args:
         kind: a module of :mod:`withstand.figures` with ``select`` and ``draw``.
-        policy: the transform policy whose rows are drawn.
+        policy: the transform policy whose rows are drawn, with the clean images to compare with; None for any.
 
     Raises:
         WithstandError: if no model has the results that are drawn.
     """
     rows = pd.read_parquet(table)
-    rows = rows[rows["dataset"].isin(datasets) & (rows["policy"] == policy)]
+    rows = rows[rows["dataset"].isin(datasets)]
+    if policy is not None:
+        rows = rows[(rows["policy"] == policy) | _compared_with(rows, policy)]
     module = import_module(f"withstand.figures.{kind}")
     drawn = module.select(rows, pd.read_parquet(models))
     if drawn.empty:
@@ -44,6 +46,13 @@ def draw_table(
     with figure_style():
         save(module.draw(drawn, Style(**style)), svg, png, Style(**style).dpi)
     write_text(data, drawn.to_csv(index=False))
+
+
+def _compared_with(rows: pd.DataFrame, policy: str) -> pd.Series:
+    """Which rows are of the stored clean images, that a corrupted set as published was made of."""
+    if policy != "published" or "family" not in rows:
+        return pd.Series(False, index=rows.index)
+    return (rows["policy"] == "stored") & (rows["family"] == "clean")
 
 
 def draw_samples(images: Path, style: Mapping, *, svg: Path, png: Path, data: Path) -> None:

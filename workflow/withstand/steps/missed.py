@@ -10,20 +10,24 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from withstand.datasets.registry import Source, open_source
+from withstand.datasets.registry import Source, picture
 from withstand.errors import WithstandError
 from withstand.files import atomic_output
 from withstand.images import Samples
 from withstand.predictions import METADATA
-from withstand.prefetch import prefetch
+from withstand.prefetch import in_order, prefetch
 from withstand.progress import progress
 from withstand.provenance import versions
-from withstand.steps.datasets import read_images, sample_table
+from withstand.steps.datasets import sample_table
+
+if TYPE_CHECKING:
+    from withstand.models import Classifier
 
 BATCH = 256
 
@@ -34,7 +38,7 @@ SCHEMA = pa.schema(
 
 
 def find_missed(
-    source: Mapping,
+    reader: Source,
     pool: tuple[int, int],
     count: int,
     *,
@@ -42,13 +46,18 @@ def find_missed(
     weights: Path | None,
     output: Path,
     device: str = "cpu",
+    threads: int = 1,
+    origin: Mapping | None = None,
 ) -> None:
-    """Write the first ``count`` samples of a pool, by sample id, that a reference model gets wrong.
+    """Write the first ``count`` samples of a pool that a reference model gets wrong.
 
     Args:
-        source: a config's ``source``.
+        reader: the source of the pool.
         pool: the samples to ask about, by position: the first and the one past the last.
-        spec, weights: the reference (see ``models.load``).
+        spec, weights: the reference (see ``models.load``); images go through its own resize and crop where they are
+            of another size than it takes.
+        threads: how many read images.
+        origin: facts to keep in the file beside those that this step knows.
 
     Raises:
         WithstandError: if the reference cannot be used, answers in another label space, or misses too few samples.
@@ -56,7 +65,6 @@ def find_missed(
     from withstand import models
     from withstand.inference import Forward, label_modes
 
-    reader = open_source(source)
     ids = reader.sample_ids(pool[1])[pool[0] :]
     samples = sample_table(reader, ids)
     model = models.load(spec, weights, device)
@@ -64,7 +72,7 @@ def find_missed(
     forward = Forward(model, len(samples.class_names), BATCH, device)
     missed, searched = [], 0
     with progress(count, output.parent.name, "missed samples") as advance:
-        for part, images in prefetch(_batches(reader, ids), depth=2):
+        for part, images in prefetch(_batches(reader, ids, model, threads), depth=2):
             rows = _missed(samples, part, forward(images).softmax(1).numpy())
             advance(min(len(rows), count - len(missed)))
             missed += rows
@@ -78,7 +86,7 @@ def find_missed(
         )
     share = len(missed) / searched
     print(f"the reference gets {len(missed)} of {searched} samples wrong ({share:.1%})", file=sys.stderr)
-    facts = {"source": dict(source), "reference": dict(spec), "searched": searched, "versions": versions()}
+    facts = {"reference": dict(spec), "searched": searched, "versions": versions(), **(origin or {})}
     table = pa.Table.from_pylist(missed[:count], schema=SCHEMA.with_metadata({METADATA: json.dumps(facts)}))
     with atomic_output(output) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -89,10 +97,18 @@ def read_missed(path: Path) -> list[str]:
     return pq.read_table(path, columns=["sample_id"])["sample_id"].to_pylist()
 
 
-def _batches(reader: Source, ids: Sequence[str]) -> Iterator[tuple[slice, np.ndarray]]:
+def _batches(reader: Source, ids: Sequence[str], model: Classifier, threads: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Images as the model sees them: drawn ones as they are, those in files through its own resize and crop."""
+    from withstand.models import own_transform
+
+    transform = own_transform(model.preprocessing) if reader.native_size() is None else None
+
+    def read(sample_id: str) -> np.ndarray:
+        return reader.read(sample_id) if transform is None else transform(picture(reader, sample_id))
+
     for start in range(0, len(ids), BATCH):
         part = slice(start, min(start + BATCH, len(ids)))
-        yield part, read_images(reader, ids[part])
+        yield part, np.stack(list(in_order(read, ids[part], threads)))
 
 
 def _missed(samples: Samples, part: slice, probabilities: np.ndarray) -> list[dict]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from withstand import predictions
 from withstand.errors import ModelError
@@ -18,15 +19,18 @@ from withstand.steps.models import read_card
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One image set of the store to predict: its names, its shards in order, and the file to write."""
+    """One image set of the store to predict: its names, its shards in order, and the file to write.
+
+    Attributes:
+        policy: ``stored``, the study's stored images, resized on the device to what the model wants; or
+            ``published``, so for images of a corrupted set as published.
+    """
 
     dataset: str
     family: str
     images: Sequence[Path]
     output: Path
-
-    policy = "stored"
-    """The transform policy: the study's stored images, resized on the device to what the model wants."""
+    policy: Literal["stored", "published"] = "stored"
 
     def inputs(self) -> dict:
         """What the images are: equal for sets with the same ones."""

@@ -1,15 +1,25 @@
-"""Image sets whose corrupted images are made inside the inference job, and never stored."""
+"""Image sets that are made, or read from their source, inside the inference job, and never stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import xxhash
 
+from withstand.datasets.decoding import UnreadableImageError
+from withstand.errors import WithstandError
+from withstand.files import sha256
 from withstand.images import Codec, ImageFile
+from withstand.prefetch import in_order
 from withstand.steps.predict import content, count
+
+if TYPE_CHECKING:
+    from withstand.datasets.registry import Source
 
 
 @dataclass(frozen=True)
@@ -50,19 +60,25 @@ class StreamedSet:
 
 
 BLOCK = 1000
-"""Samples whose resized images are held in memory at once."""
+"""Samples whose resized images are held in memory while all corruptions pass over them."""
+
+READ_AT_ONCE = 256
+"""Samples that are read together where each is wanted once."""
 
 
 @dataclass(frozen=True)
 class ResizedSet:
-    """One family of corruptions, of images at the model's size: read from the source, put through the model's own
-    resize and crop, and then corrupted. The clean images at that size come first, to compare with.
+    """Images as models see them: read from the source, put through the model's own resize and crop. They may be
+    corrupted then, at that size; the clean images come first, to compare with.
 
     Attributes:
         source: a config's ``source``.
         range: the first sample and the one past the last, by position.
-        corruptions: a plan with the constants of all sizes.
+        corruptions: a plan with the constants of all sizes; empty for the clean images alone.
+        policy: ``model`` or ``corrupt_after_resize``.
         selection: a file of sample ids to take ``range`` of, or none.
+        index: what a scan of the source's files found; None for images that are drawn.
+        unreadable: whether an image that cannot be decoded stops the step, or is left out.
     """
 
     dataset: str
@@ -73,41 +89,106 @@ class ResizedSet:
     seed: int
     codec: Codec
     output: Path
+    policy: Literal["model", "corrupt_after_resize"]
     selection: Sequence[Path] = field(default=())
-
-    policy = "corrupt_after_resize"
-    """The transform policy: corruptions at the model's size, after its own resize and crop of the source image."""
+    index: Path | None = None
+    unreadable: Literal["stop", "skip"] = "stop"
+    threads: int = 1
 
     def inputs(self) -> dict:
         """What the images are: equal for sets with the same ones."""
         made = {"corruptions": list(self.corruptions), "seed": self.seed, "codec": self.codec}
-        samples = xxhash.xxh3_128_hexdigest("\n".join(self._ids()).encode())
-        return {"source": dict(self.source), "samples": samples, **made}
+        samples = xxhash.xxh3_128_hexdigest("\n".join(self._ids(self._reader())).encode())
+        return {"source": dict(self.source), "samples": samples, "policy": self.policy, **made}
 
     def samples(self) -> int:
         """Number of samples."""
         return self.range[1] - self.range[0]
 
-    def _ids(self) -> list[str]:
-        from withstand.datasets.registry import open_source
+    def _reader(self) -> Source:
+        from withstand.datasets.registry import open_samples
+
+        return open_samples(self.source, self.index)
+
+    def _ids(self, reader: Source) -> list[str]:
         from withstand.steps.missed import read_missed
 
         start, stop = self.range
         chosen = [sample_id for path in self.selection for sample_id in read_missed(path)]
-        return (chosen or open_source(self.source).sample_ids(stop))[start:stop]
+        ids = (chosen or reader.sample_ids(stop))[start:stop]
+        if len(ids) < stop - start:
+            raise WithstandError(f"{self.dataset}: {start + len(ids):,} samples found, {stop:,} wanted")
+        return ids
 
     def shards(self, card: Mapping, device: str) -> Iterator:
         """Blocks of samples, one after the other."""
-        from withstand.datasets.registry import open_source
         from withstand.models import Preprocessing, own_transform
         from withstand.shards import CorruptedShard, ReadShard
-        from withstand.steps.datasets import sample_table
+        from withstand.steps.datasets import batched, sample_table
 
-        reader, ids = open_source(self.source), self._ids()
-        preprocessing = Preprocessing(**card["preprocessing"])
-        transform = own_transform(preprocessing)
-        for start in range(0, len(ids), BLOCK):
-            samples = sample_table(reader, ids[start : start + BLOCK])
-            clean = ReadShard(samples, preprocessing.input_size, lambda name: transform(reader.read(name)))
+        reader = self._reader()
+        transform = own_transform(Preprocessing(**card["preprocessing"]))
+        for ids in batched(self._ids(reader), BLOCK if self.corruptions else READ_AT_ONCE):
+            kept, pixels = self._read(reader, transform, ids)
+            if not kept:
+                continue
+            clean = ReadShard(sample_table(reader, kept), np.stack(pixels))
             made = {"seed": self.seed, "codec": self.codec, "device": device}
-            yield CorruptedShard(clean, self.corruptions, with_clean=True, **made)
+            yield CorruptedShard(clean, self.corruptions, with_clean=True, **made) if self.corruptions else clean
+
+    def _read(self, reader: Source, transform: Callable, ids: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
+        """The ids of the samples that can be read, and their images."""
+
+        from withstand.datasets.registry import picture
+
+        def read(sample_id: str) -> np.ndarray | None:
+            try:
+                return transform(picture(reader, sample_id))
+            except UnreadableImageError as error:
+                if self.unreadable == "stop":
+                    raise
+                print(f"left out: {error}", file=sys.stderr)
+                return None
+
+        found = zip(ids, in_order(read, ids, self.threads), strict=True)
+        readable = [(sample_id, image) for sample_id, image in found if image is not None]
+        return [sample_id for sample_id, _ in readable], [image for _, image in readable]
+
+
+@dataclass(frozen=True)
+class DownloadedSet:
+    """One family of corrupted copies as published, read from its archives; the clean shards give samples and labels.
+
+    Attributes:
+        images: the clean shards, in order.
+        index: what a scan of the corrupted set found.
+        corruptions, severities: which of them.
+    """
+
+    dataset: str
+    family: str
+    images: Sequence[Path]
+    index: Path
+    corruptions: Sequence[str]
+    severities: Sequence[int]
+    output: Path
+    threads: int = 1
+
+    policy = "published"
+
+    def inputs(self) -> dict:
+        """What the images are: equal for sets with the same ones."""
+        wanted = {"corruptions": list(self.corruptions), "severities": list(self.severities)}
+        return {"images": [content(path) for path in self.images], "index": sha256(self.index), **wanted}
+
+    def samples(self) -> int:
+        """Number of samples of all shards."""
+        return sum(count(path) for path in self.images)
+
+    def shards(self, card: Mapping, device: str) -> Iterator:
+        """The shards, one after the other."""
+        from withstand.shards import DownloadedShard
+
+        for path in self.images:
+            with ImageFile(path) as clean:
+                yield DownloadedShard(clean, self.index, self.corruptions, self.severities, self.threads)

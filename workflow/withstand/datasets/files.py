@@ -1,0 +1,313 @@
+"""Sources whose samples lie in files: what all of them have in common, and the index of what they hold.
+
+A source is scanned once, into an index: a Parquet file with a row for each sample (or for each corrupted copy of it),
+its label, and where its bytes lie. Everything later reads the index; nothing is unpacked or copied.
+
+    sample_id string, label int32, texture_label int32, corruption string, severity int8,
+    kind, file, member string, start, length int64 (see ``containers.Location``), encoding string
+
+The metadata holds class names, label space, the classes that occur and, where a class stands for several outputs,
+which. Labels are empty for corrupted copies: those are the clean sample's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from withstand.datasets.archives import Archive
+from withstand.datasets.containers import Location, Member, Reader, describe, members
+from withstand.datasets.decoding import ENCODED, UnreadableImageError, decode
+from withstand.errors import WithstandError
+from withstand.files import atomic_output
+from withstand.progress import progress
+
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"))
+"""What counts as an image in folders and archives; other files are passed over."""
+
+DOWNLOADS = "results/downloads"
+METADATA = b"withstand"
+_BATCH = 10_000
+
+
+class SourceError(WithstandError):
+    """Files that are not what a source says: missing, doubled, or of unknown classes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sample of a source, or one corrupted copy of it, and where its bytes lie."""
+
+    sample_id: str
+    label: int | None
+    location: Location
+    encoding: str = ENCODED
+    texture_label: int | None = None
+    corruption: str | None = None
+    severity: int | None = None
+
+
+class FileSource:
+    """What sources in files have in common. Subclasses are dataclasses with a field ``path``, and say how to scan."""
+
+    path: str | None
+
+    def archives(self) -> tuple[Archive, ...]:
+        """The archives of a published set, to be downloaded where no path is given."""
+        return ()
+
+    def folder(self) -> str:
+        """Where archives of this kind are downloaded to."""
+        return f"{DOWNLOADS}/{type(self).__module__.rpartition('.')[2]}"
+
+    def inputs(self) -> list[str]:
+        """The files that must be there before the source can be scanned."""
+        if self.path is None:
+            return [f"{self.folder()}/{archive.stored}" for archive in self.archives()]
+        return [self.path] if Path(self.path).is_file() else []
+
+    def roots(self) -> list[Path]:
+        """The folders or archives to scan: downloaded, or given; a folder may hold the archives as downloaded."""
+        if self.path is None:
+            return [Path(path) for path in self.inputs()]
+        kept = [Path(self.path, archive.stored) for archive in self.archives()]
+        return [path for path in kept if path.is_file()] or [Path(self.path)]
+
+    def images(self) -> Iterator[Member]:
+        """All members of the roots that are images."""
+        for root in self.roots():
+            yield from (member for member in members(root) if is_image(member.name))
+
+    # What a config can know before anything is there
+
+    def available(self) -> int | None:
+        """How many samples there are; None if only the files know."""
+        return None
+
+    def outputs(self) -> int:
+        """Number of outputs of the label space."""
+        raise NotImplementedError
+
+    def label_space(self) -> str:
+        """The name of the label space."""
+        raise NotImplementedError
+
+    def native_size(self) -> int | None:
+        """Height and width of the images, if all have the same."""
+        return None
+
+    def texture_labels(self, sample_ids: Sequence[str]) -> np.ndarray | None:
+        """Not None for cue conflict."""
+        return None
+
+    def categories(self) -> list[list[int]] | None:
+        """The outputs of each class, where a class stands for several."""
+        return None
+
+    # What takes the files
+
+    def class_names(self) -> list[str]:
+        """A name for each output of the label space, or for each class where it stands for several outputs."""
+        raise NotImplementedError
+
+    def scan(self) -> Iterable[Entry]:
+        """The samples, in their order."""
+        raise NotImplementedError
+
+
+def is_image(name: str) -> bool:
+    """Whether a file name ends like an image's."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def take_turns(entries: Iterable[Entry]) -> list[Entry]:
+    """Entries so ordered that classes take turns, each in the order of its sample ids: any first n are balanced."""
+    classes: dict[int, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.sample_id):
+        classes.setdefault(entry.label, []).append(entry)
+    turns = [(turn, label, entry) for label, group in classes.items() for turn, entry in enumerate(group)]
+    return [entry for *_, entry in sorted(turns, key=lambda item: item[:2])]
+
+
+def write_index(source: FileSource, output: Path) -> None:
+    """Scan a source and write its index.
+
+    Raises:
+        SourceError: if there are no samples, fewer than the source must have, or two have one id.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    seen: set[int] = set()  # of hashes: the copies of ImageNet-C are millions
+    labels: set[int] = set()
+    entries, wanted = iter(source.scan()), source.available()
+    with atomic_output(output) as temporary, progress(wanted, output.parent.name, "samples found") as advance:
+        with pq.ParquetWriter(temporary, schema := _schema(), compression="zstd") as writer:
+            while batch := list(islice(entries, _BATCH)):
+                for entry in batch:
+                    key = hash((entry.corruption, entry.severity, entry.sample_id))
+                    if key in seen:
+                        raise SourceError(f"{describe(entry.location)}: a second sample '{entry.sample_id}'")
+                    seen.add(key)
+                    labels.update({entry.label, entry.texture_label} - {None})
+                writer.write_table(pa.Table.from_pylist([_row(entry) for entry in batch], schema=schema))
+                advance(len(batch))
+            writer.add_key_value_metadata({METADATA: json.dumps(_facts(source, labels))})
+        if len(seen) < (wanted or 1):
+            roots = ", ".join(map(str, source.roots()))
+            expected = f", {wanted:,} expected" if wanted and seen else "; is this the right place?"
+            raise SourceError(f"{roots}: {len(seen):,} samples found{expected}")
+
+
+def _facts(source: FileSource, labels: set[int]) -> dict:
+    return {
+        "class_names": source.class_names(),
+        "label_space": source.label_space(),
+        "subset": sorted(labels),
+        "categories": source.categories(),
+    }
+
+
+def _row(entry: Entry) -> dict:
+    return {**{key: value for key, value in vars(entry).items() if key != "location"}, **asdict(entry.location)}
+
+
+def _schema():
+    import pyarrow as pa
+
+    text = ("sample_id", "corruption", "kind", "file", "member", "encoding")
+    numbers = {"label": pa.int32(), "texture_label": pa.int32(), "severity": pa.int8()}
+    names = ("sample_id", "label", "texture_label", "corruption", "severity", "kind", "file", "member")
+    kinds = dict.fromkeys(text, pa.string()) | numbers | {"start": pa.int64(), "length": pa.int64()}
+    return pa.schema([(name, kinds[name]) for name in (*names, "start", "length", "encoding")])
+
+
+def read_facts(path: Path) -> dict:
+    """What an index says of all its samples: class names, label space, classes that occur, outputs of each."""
+    import pyarrow.parquet as pq
+
+    return json.loads(pq.read_metadata(path).metadata[METADATA])
+
+
+class IndexedSource:
+    """The samples of an index, as a source (see ``datasets.registry.Source``). Threads may share one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``SourceError`` if the file is no index."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            self._table = pq.read_table(path)
+            self._facts = read_facts(path)
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise SourceError(f"{path}: no index of a source ({type(error).__name__}); delete it") from error
+        self._images = IndexedImages(self._table)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {sample_id: row for row, sample_id in enumerate(self._table["sample_id"].to_pylist())}
+
+    def available(self) -> int:
+        return len(self._table)
+
+    def sample_ids(self, count: int) -> list[str]:
+        return self._table["sample_id"][:count].to_pylist()
+
+    def class_names(self) -> list[str]:
+        return self._facts["class_names"]
+
+    def subset(self) -> list[int]:
+        return self._facts["subset"]
+
+    def label_space(self) -> str:
+        return self._facts["label_space"]
+
+    def categories(self) -> list[list[int]] | None:
+        return self._facts["categories"]
+
+    def native_size(self) -> None:
+        return None
+
+    def labels(self, sample_ids: Sequence[str]) -> np.ndarray:
+        return self._column("label", sample_ids)
+
+    def texture_labels(self, sample_ids: Sequence[str]) -> np.ndarray | None:
+        if self._table["texture_label"].null_count == len(self._table):
+            return None
+        return self._column("texture_label", sample_ids)
+
+    def _column(self, name: str, sample_ids: Sequence[str]) -> np.ndarray:
+        rows = [self._rows[sample_id] for sample_id in sample_ids]
+        return self._table[name].take(rows).to_numpy().astype(np.int64)
+
+    def read(self, sample_id: str) -> np.ndarray:
+        """The image of a sample: uint8 (height, width, 3), RGB.
+
+        Raises:
+            UnreadableImageError: if its bytes are no whole image; the message names the file.
+            ContainerError: if its bytes cannot be read.
+        """
+        return np.asarray(self.picture(sample_id))
+
+    def picture(self, sample_id: str) -> Image.Image:
+        """The image of a sample, in RGB; raises what :meth:`read` raises."""
+        return self._images.read(self._rows[sample_id])[0]
+
+
+class IndexedImages:
+    """The images of an index, by row. Threads may share one."""
+
+    def __init__(self, table) -> None:
+        self._reader = Reader()
+        names = (*Location.__dataclass_fields__, "encoding")
+        self._columns = {name: table[name].combine_chunks() for name in names}
+
+    def read(self, row: int) -> tuple[Image.Image, bytes, str]:
+        """The image in a row, in RGB, its bytes, and their encoding.
+
+        Raises:
+            UnreadableImageError: if the bytes are no whole image; the message names the file.
+            ContainerError: if the bytes cannot be read.
+        """
+        values = {name: column[row].as_py() for name, column in self._columns.items()}
+        encoding = values.pop("encoding")
+        location = Location(**values)
+        data = self._reader.read(location)
+        try:
+            return decode(data, encoding), data, encoding
+        except UnreadableImageError as error:
+            raise UnreadableImageError(f"{describe(location)}: not a readable image ({error})") from error
+
+
+class CorruptedCopies:
+    """The corrupted copies of some samples, in the index of a downloaded set. Threads may share one."""
+
+    def __init__(self, path: Path, sample_ids: Sequence[str], corruptions: Sequence[str], severities: Sequence[int]):
+        """Raises ``SourceError`` if a sample has no copy under one of the conditions."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.dataset as ds
+
+        wanted = pc.field("sample_id").isin(pa.array(sample_ids, pa.string()))
+        table = ds.dataset(path, format="parquet").to_table(filter=wanted)
+        keys = zip(*(table[name].to_pylist() for name in ("corruption", "severity", "sample_id")), strict=True)
+        self._rows = {key: row for row, key in enumerate(keys)}
+        self._images = IndexedImages(table)
+        for corruption in corruptions:
+            for severity in severities:
+                missing = [name for name in sample_ids if (corruption, severity, name) not in self._rows]
+                if missing:
+                    told = f"{len(missing)} samples have no copy, e.g. '{missing[0]}'"
+                    raise SourceError(f"{path.parent.name}, {corruption} at severity {severity}: {told}")
+
+    def read(self, corruption: str, severity: int, sample_id: str) -> tuple[Image.Image, bytes, str]:
+        """The corrupted copy of a sample, its bytes and their encoding (see :meth:`IndexedImages.read`)."""
+        return self._images.read(self._rows[corruption, severity, sample_id])
