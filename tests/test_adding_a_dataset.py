@@ -10,8 +10,8 @@ from types import ModuleType
 
 import numpy as np
 
-from withstand.datasets import splits
-from withstand.datasets.registry import GENERATED_KINDS, open_source
+from withstand.datasets import catalogue, splits
+from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, GENERATED_KINDS, open_source
 from withstand.images import ImageFile
 from withstand.provenance import code_digest
 from withstand.steps.datasets import prepare_images
@@ -77,4 +77,15 @@ def test_the_study_of_the_example_is_valid_and_other_kinds_stay_as_they_are(tmp_
 
 def test_the_page_knows_the_sizes_of_the_sets():
     sizes = [*splits.SHAPETEX.values(), splits.SHAPETEX_RENDITIONS, splits.SHAPETEX_CUE_CONFLICT]
-    assert [int(size.replace(",", "")) for size in re.findall(r"(?<=[` ])\d+,000(?=[, ])", PAGE)][:6] == sizes
+    told = re.findall(r"(?<=[` ])\d+,000(?=[, ])", PAGE[PAGE.index("## Generated sets") :])
+    assert [int(size.replace(",", "")) for size in told][:6] == sizes
+
+
+def test_the_page_knows_every_published_set():
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*)\|", PAGE, re.MULTILINE)
+    told = {kind: {int(number.replace(",", "")) for number in re.findall(r"\d[\d,]+", text)} for kind, text in rows}
+    known = {}
+    for name, count in catalogue.SAMPLES.items():
+        known.setdefault(re.sub("_(train|test|val)$", "", name), set()).add(count)
+    assert {kind: told.get(kind) for kind in known} == known
+    assert told.keys() >= {*FILE_KINDS, *CORRUPTED_KINDS}

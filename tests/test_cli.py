@@ -99,3 +99,10 @@ def test_progress_in_a_log_is_sparse(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("work: 1,000/1,000 images")
+
+
+def test_selftest_without_results_names_the_studies_to_run(tmp_path):
+    result = CliRunner().invoke(main, ["selftest", "--results", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "--configfile studies/selftest-vit.yaml" in result.output
+    assert result.output.count("not run") == 30

@@ -13,6 +13,7 @@ PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / 
 
 BASE = {
     "study": "page",
+    "models": {"vit": {"zoo": "vit_p8_base"}},
     "datasets": {"test": {"source": {"kind": "shapetex", "split": "test"}, "samples": 1000}},
     "images": {"size": 64},
 }
@@ -29,9 +30,10 @@ def blocks() -> list:
 @pytest.mark.parametrize("block", blocks())
 def test_configs_on_pages_are_valid(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "weights").mkdir()
-    for name in ("mine", "small"):
-        (tmp_path / f"weights/{name}.safetensors").touch()
+    for folder in ("weights", "data/imagenet/val", "data/pets"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("weights/mine", "weights/small", "mine"):
+        (tmp_path / f"{name}.safetensors").touch()
     assert load_study(BASE | yaml.safe_load(block)).models
 
 

@@ -399,6 +399,40 @@ def tabulate_shape_bias(predictions: tuple[Path, ...], output: Path) -> None:
 
 
 @main.command()
+@click.option("--results", type=click.Path(file_okay=False, path_type=Path), default="results", show_default=True)
+def selftest(results: Path) -> None:
+    """Set others' numbers beside those of studies/selftest.yaml and studies/selftest-vit.yaml.
+
+    Fails if a number is off; what was not run is named.
+    """
+    import pandas as pd
+
+    from withstand.selftest import ANCHORS, STUDIES, measured, verdict
+
+    def read(study: str, table: str) -> pd.DataFrame | None:
+        path = results / study / "tables" / f"{table}.parquet"
+        return pd.read_parquet(path) if path.is_file() else None
+
+    tables = {study: (read(study, "accuracy"), read(study, "shape_bias")) for study in STUDIES}
+    found = [
+        (anchor, None if tables[anchor.study][0] is None else measured(anchor, *tables[anchor.study]))
+        for anchor in ANCHORS
+    ]
+    for anchor, value in found:
+        told = "      -" if value is None else f"{value:7.2f}"
+        click.echo(
+            f"{verdict(anchor, value):8} {told}  expected {anchor.expected:6.2f} +- {anchor.tolerance:.1f}"
+            f"  {anchor.model:9} {anchor.dataset:9} {anchor.metric}, {anchor.label_mode} ({anchor.source})"
+        )
+    verdicts = [verdict(anchor, value) for anchor, value in found]
+    for study in STUDIES:
+        if tables[study][0] is None:
+            click.echo(f"{results / study} is not there: snakemake --cores all --configfile studies/{study}.yaml")
+    if "off" in verdicts:
+        raise click.ClickException(f"{verdicts.count('off')} of {len(verdicts) - verdicts.count('not run')} are off")
+
+
+@main.command()
 @click.argument("cards", type=INPUT, nargs=-1, required=True)
 @click.option("--descriptions", type=JSON, required=True, help="Family and pre-training of each model (JSON).")
 @output_option

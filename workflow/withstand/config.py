@@ -489,7 +489,9 @@ class Study(Strict):
                 " model's own; give the dataset the policy stored, or the family corrupt_after_resize"
             )
         if family.source is not None:
-            wanted = open_source(family.source_spec).clean()
+            wanted, size = open_source(family.source_spec).clean(), open_source(family.source_spec).native_size()
+            if size != self.images.size:
+                yield f"images.size: {self.images.size}, but the images of '{key}' are of {size} px"
             if any(getattr(dataset.source, option, None) != value for option, value in wanted.items()):
                 told = ", ".join(f"{option}: {value}" for option, value in wanted.items())
                 yield f"datasets.{name}.families: '{key}' is {family.source.kind}, made of another set ({told})"

@@ -257,8 +257,8 @@ class Dag:
             "corruptions": [] if family == CLEAN else _plan(self.study.families[family]),
             "policy": "model" if family == CLEAN else "corrupt_after_resize",
         }
-        indexed = {"index": self._index(wildcards.dataset)[0], "unreadable": entry.unreadable}
-        return made | (indexed if self._index(wildcards.dataset) else {})
+        index = [{"index": path, "unreadable": entry.unreadable} for path in self._index(wildcards.dataset)]
+        return made | (index[0] if index else {})
 
     def predicted_clean_sets(self, wildcards) -> str:
         """The clean images of all datasets as `withstand predict` takes them."""

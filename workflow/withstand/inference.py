@@ -197,8 +197,6 @@ class Forward:
     def __init__(self, model: Classifier, outputs: int, batch_size: int, device: torch.device | str = "cpu") -> None:
         self._model, self._outputs, self._device = model, outputs, torch.device(device)
         self.batch_size = batch_size
-        if self._device.type == "cpu":
-            self.batch_size = max(1, min(batch_size, CPU_PIXELS // model.preprocessing.input_size**2))
 
     def __call__(self, images: np.ndarray) -> torch.Tensor:
         """uint8 (n, height, width, 3) to float32 logits (n, outputs) on the CPU.
@@ -208,9 +206,10 @@ class Forward:
             WithstandError: if memory does not suffice for a single image.
         """
         pixels = torch.from_numpy(images)
+        most = max(1, CPU_PIXELS // (images.shape[1] * images.shape[2])) if self._device.type == "cpu" else len(images)
         parts, start = [], 0
         while start < len(pixels):
-            part = pixels[start : start + self.batch_size]
+            part = pixels[start : start + min(self.batch_size, most)]
             try:
                 parts.append(self._forward(part))
             except Exception as error:
