@@ -1,7 +1,8 @@
 """Preparing JPEG folders, against decoding and resizing alone, both on all cores.
 
 The floor decodes, resizes and crops the same files with Pillow in a pool of processes and throws the pixels away. Ours
-is the step of the workflow, with a thread a core: it reads by index, checks, and writes and syncs the file.
+is the step of the workflow, which reads by index, checks, and writes and syncs files: with a shard a core, as the
+workflow prepares large sets, or with a thread a core, as it prepares a set of one shard.
 """
 
 from __future__ import annotations
@@ -35,21 +36,33 @@ def run() -> Iterator[Comparison]:
         photographs = class_folders(folder / "photographs", COUNT)
         source = {"kind": "folder", "path": str(photographs), "label_space_name": "imagenet-1k", "named_by": "index"}
         index_source(source, folder / "index.parquet")
-        reader = IndexedSource(folder / "index.parquet")
-        files = [photographs / name for name in reader.sample_ids(COUNT)]
-        for codec in ("raw", "jpeg"):
-            ours, floor = [], []
-            for _ in range(ROUNDS):
-                ours.append(_seconds(lambda codec=codec: _prepare(reader, folder / "output.h5", codec)))
-                floor.append(_seconds(lambda: pool.map(decode_and_resize, files, chunksize=16)))
-            yield Comparison(
-                f"prepare_cpu: {COUNT} JPEG files to {SIZE} px, codec {codec}",
-                COUNT / median(ours),
-                COUNT / median(floor),
-                median(peer / own for own, peer in zip(ours, floor, strict=True)),
-                "images/s",
-                f"decoding and resizing alone, {CORES} processes",
-            )
+        files = sorted(photographs.rglob("*.jpg"))
+        for shards in (CORES, 1):
+            for codec in ("raw", "jpeg"):
+                jobs = [
+                    (folder, COUNT // shards * number, COUNT // shards, codec, CORES // shards)
+                    for number in range(shards)
+                ]
+                ours, floor = [], []
+                for _ in range(ROUNDS):
+                    ours.append(_seconds(lambda jobs=jobs: pool.starmap(prepare, jobs, chunksize=1)))
+                    floor.append(_seconds(lambda: pool.map(decode_and_resize, files, chunksize=16)))
+                yield Comparison(
+                    f"prepare_cpu: {COUNT} JPEG files to {SIZE} px, codec {codec}, shards: {shards}",
+                    COUNT / median(ours),
+                    COUNT / median(floor),
+                    median(peer / own for own, peer in zip(ours, floor, strict=True)),
+                    "images/s",
+                    f"decoding and resizing alone, {CORES} processes",
+                )
+
+
+def prepare(folder: Path, start: int, count: int, codec: str, threads: int) -> None:
+    """One shard."""
+    reader = IndexedSource(folder / "index.parquet")
+    output, preparation = folder / f"{start}.h5", Preparation(crop_pct=0.875, interpolation="bilinear")
+    given = {"size": SIZE, "codec": codec, "preparation": preparation, "threads": threads}
+    prepare_images(reader, start, start + count, output=output, **given)
 
 
 def decode_and_resize(path: Path) -> int:
@@ -60,11 +73,6 @@ def decode_and_resize(path: Path) -> int:
     resized = rgb.resize([side * RESIZED // short for side in rgb.size], Image.Resampling.BILINEAR)
     left, top = ((side - SIZE) // 2 for side in resized.size)
     return np.asarray(resized.crop((left, top, left + SIZE, top + SIZE))).shape[0]
-
-
-def _prepare(reader: IndexedSource, output: Path, codec: str) -> None:
-    preparation = Preparation(crop_pct=0.875, interpolation="bilinear")
-    prepare_images(reader, 0, COUNT, size=SIZE, codec=codec, output=output, preparation=preparation, threads=CORES)
 
 
 def _seconds(function) -> float:

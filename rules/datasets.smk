@@ -90,7 +90,7 @@ rule prepare_images:
         "results/{study}/benchmarks/prepare_images/{dataset}.{shard}.jsonl"
     conda:
         "../envs/withstand.yaml"
-    threads: dag.reading_threads
+    threads: dag.preparing_threads
     params:
         source=dag.source_spec,
         preparation=dag.preparation,

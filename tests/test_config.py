@@ -299,7 +299,9 @@ def test_models_that_differ_in_their_weights_alone_are_two():
 @pytest.mark.parametrize(
     "path", ["config.yaml", *(str(p.relative_to(PROJECT)) for p in PROJECT.glob("studies/*.yaml"))]
 )
-def test_shipped_studies_are_valid(path):
+def test_shipped_studies_are_valid(path, tmp_path, monkeypatch):
+    (tmp_path / "data/imagenet/val").mkdir(parents=True)  # where they look for ImageNet
+    monkeypatch.chdir(tmp_path)
     study = load_study(yaml.safe_load((PROJECT / path).read_text()))
     assert study.evaluation_sets()
 

@@ -299,6 +299,11 @@ class Dag:
         start, stop = self.study.whole_shards(dataset)[wildcards.shard]
         return f"{start}:{stop}"
 
+    def preparing_threads(self, wildcards) -> int:
+        """Threads of a job that prepares a shard: many shards are better prepared side by side, a core each."""
+        name = self._name(wildcards)
+        return max(1, READING_THREADS // len(self.study.whole_shards(name))) if self._index(name) else 1
+
     def taken_set(self, wildcards) -> str:
         """The corruptions and severities of a downloaded family."""
         family = self.study.families[wildcards.family]

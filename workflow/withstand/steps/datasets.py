@@ -20,7 +20,8 @@ from withstand.prefetch import in_order, prefetch
 from withstand.progress import progress
 from withstand.provenance import versions
 
-BATCH = 256
+BATCH = 32
+"""Images that are written together: few, so that the last ones keep nobody waiting."""
 
 
 @dataclass(frozen=True)
