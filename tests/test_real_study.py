@@ -97,7 +97,7 @@ def test_a_real_model_on_real_photographs(real):
     assert (row["value"], row["n"], row["policy"], row["family"]) == (0.9, 20, "model", "clean")
     bias = pd.read_parquet(real.folder / "results/real/tables/shape_bias.parquet")
     assert set(bias["label_mode"]) == {"categories"} and set(bias["images"]) == {48}
-    for figure in ("shape_bias-conflict", "samples-conflict"):
+    for figure in ("shape_bias-conflict", "samples-conflict", "samples-photographs"):
         assert (real.folder / f"results/real/figures/{figure}.png").stat().st_size > 10_000
 
 

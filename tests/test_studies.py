@@ -14,7 +14,8 @@ STUDIES = sorted(path.stem for path in (PROJECT / "studies").glob("*.yaml"))
 TABLES = {"tabulate_accuracy": 1, "tabulate_models": 1, "all": 1}
 
 PLANNED = {
-    # 9 sets in files, of which 2 are stored, in shards of 5,000; four archives of ImageNet-C and seven of other sets
+    # 9 sets in files, of which 2 are stored, in shards of 5,000, and of the others the first images;
+    # four archives of ImageNet-C and seven of other sets
     "imagenet": TABLES
     | {
         "download": 11,
@@ -22,7 +23,7 @@ PLANNED = {
         "describe_model": 10,
         "index_source": 9,
         "index_family": 1,
-        "prepare_images": 11,
+        "prepare_images": 18,
         "predict_clean": 10,
         "predict_from_source": 70,
         "predict_streamed": 10,
@@ -31,7 +32,7 @@ PLANNED = {
         "draw_accuracy": 2,
         "draw_corruptions": 1,
         "draw_held_out": 1,
-        "draw_samples": 2,
+        "draw_samples": 9,
         "draw_shape_bias": 1,
     },
     "paper": TABLES
@@ -41,7 +42,7 @@ PLANNED = {
         "describe_model": 16,
         "index_source": 5,
         "index_family": 1,
-        "prepare_images": 11,
+        "prepare_images": 14,
         "predict_clean": 16,
         "predict_from_source": 48,
         "predict_streamed": 16,
@@ -50,7 +51,7 @@ PLANNED = {
         "draw_accuracy": 2,
         "draw_corruptions": 1,
         "draw_held_out": 1,
-        "draw_samples": 2,
+        "draw_samples": 5,
         "draw_shape_bias": 1,
     },
     "cifar10": TABLES
@@ -78,7 +79,7 @@ PLANNED = {
         "describe_model": 2,
         "index_source": 5,
         "index_family": 1,
-        "prepare_images": 11,
+        "prepare_images": 14,
         "predict_clean": 2,
         "predict_from_source": 6,
         "predict_streamed": 2,
@@ -87,7 +88,7 @@ PLANNED = {
         "draw_accuracy": 2,
         "draw_corruptions": 1,
         "draw_held_out": 1,
-        "draw_samples": 2,
+        "draw_samples": 5,
         "draw_shape_bias": 1,
     },
     "selftest-vit": TABLES
@@ -96,9 +97,11 @@ PLANNED = {
         "fetch_weights": 4,
         "describe_model": 4,
         "index_source": 3,
+        "prepare_images": 3,
         "predict_from_source": 12,
         "summarise_model": 4,
         "draw_held_out": 1,
+        "draw_samples": 3,
     },
 }
 

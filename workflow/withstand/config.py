@@ -24,6 +24,9 @@ from withstand.errors import WithstandError, nearest
 from withstand.files import file_name
 
 CLEAN = "clean"
+SHEET = 100
+"""Images that the figure of a set's first images chooses from, where the set is not stored."""
+
 POLICIES = ("stored", "published", "corrupt_after_resize", "model")
 """How images come to a model: the study's, resized; a corrupted set's own, resized; corrupted after the model's own
 resize and crop; by the model's own resize and crop of the image in the source. Resizing to a model's size is the rest.
@@ -507,8 +510,12 @@ class Study(Strict):
         return entry.samples or self._source(dataset).available() or 0
 
     def shards(self, dataset: str) -> dict[str, tuple[int, int]]:
-        """The shards of an image set: name to first sample and the one past the last."""
-        return self._split(self.sample_count(dataset))
+        """The stored shards of an image set: name to first sample and the one past the last.
+
+        Of a set that models read from its source, only the first images are stored, to be looked at.
+        """
+        count = self.sample_count(dataset)
+        return self._split(count if self.datasets[dataset].policy == "stored" else min(count, SHEET))
 
     def whole_shards(self, dataset: str) -> dict[str, tuple[int, int]]:
         """The shards of an image set that is trained on, whatever the limit."""
@@ -587,7 +594,7 @@ class Study(Strict):
         if entry.source.kind not in FILE_KINDS:
             return {}
         given = {"unreadable": entry.unreadable}
-        if self._source(dataset).native_size() is None:
+        if self._source(dataset).native_size() != self.images.size:
             given |= {"crop_pct": self.images.crop_pct, "interpolation": self.images.interpolation}
         return given
 

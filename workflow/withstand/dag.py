@@ -70,7 +70,7 @@ class Dag:
             suffixes = ["" if policy == "stored" else f".{policy}" for policy in self.study.policies(dataset)]
             names += [f"{kind}-{dataset}{suffix}" for kind in ACCURACY_FIGURES for suffix in suffixes]
         names += [f"{SHAPE_BIAS}-{dataset}" for dataset in self.study.cue_conflict_sets()]
-        names += [f"samples-{dataset}" for dataset in stored]
+        names += [f"samples-{dataset}" for dataset in self.study.evaluated()]
         names += ["held_out"] if len(self.study.judged_by_accuracy()) > 1 else []
         return [f"{self._results}/figures/{name}.{suffix}" for name in names for suffix in FIGURE_FORMATS]
 

@@ -29,9 +29,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     datasets = list(mean_accuracies.sort_values(ascending=False).index)
     models = list(data["model"].unique())
     colors = style.model_colors(models)
-    figure, axes = plt.subplots(
-        1, len(datasets), figsize=(1.2 + 2.1 * len(datasets), 0.7 + 0.33 * len(models)), sharey=True, squeeze=False
-    )
+    size = (1.2 + 2.1 * len(datasets), max(1.9, 0.7 + 0.33 * len(models)))
+    figure, axes = plt.subplots(1, len(datasets), figsize=size, sharey=True, squeeze=False)
     for axis, dataset in zip(axes[0], datasets, strict=True):
         rows = data[data["dataset"] == dataset]
         label_rows(axis, models, colors, style)

@@ -7,7 +7,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from withstand.figures.style import CHOICES, MUTED, Style, choices, footnote, in_families, interval_point, label_rows
+from withstand.figures.style import (
+    CHOICES,
+    MUTED,
+    Style,
+    choices,
+    footnote,
+    in_families,
+    interval_point,
+    label_rows,
+    spread,
+)
 
 MARKERS = {"shape_accuracy": "o", "texture_accuracy": "s"}
 
@@ -53,7 +63,5 @@ def _accuracies(axis: Axes, row: int, values: pd.DataFrame, color: str) -> None:
 
 
 def _name_markers(axis: Axes, first: pd.DataFrame) -> None:
-    for metric in MARKERS:
-        axis.text(
-            first.loc[metric, "value"], -0.32, metric.removesuffix("_accuracy"), ha="center", fontsize=8, color=MUTED
-        )
+    for metric, x in zip(MARKERS, spread(first.loc[list(MARKERS), "value"].to_list(), gap=0.17), strict=True):
+        axis.text(x, -0.32, metric.removesuffix("_accuracy"), ha="center", fontsize=8, color=MUTED)

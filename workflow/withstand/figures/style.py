@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 
@@ -24,6 +25,9 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5
 
 CHOICES = ["label_mode", "policy"]
 """Columns of tables that name a choice of protocol."""
+
+CHARACTERS_PER_INCH = 17
+"""Of a footnote."""
 
 INK, MUTED, GRID = "#222222", "#6b6b6b", "#e3e3e3"
 
@@ -121,8 +125,10 @@ def interval_point(axis: Axes, height: float, row: Mapping, color: str, *, marke
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """A note below everything else, whatever the height of the figure."""
-    figure.text(0.01, -0.06 / figure.get_figheight(), text, va="top", fontsize=7.5, color=MUTED)
+    """A note below everything else, whatever the height of the figure, broken to its width."""
+    width = max(40, int(CHARACTERS_PER_INCH * figure.get_figwidth()))
+    lines = "\n".join(fill(line, width) for line in text.splitlines())
+    figure.text(0.01, -0.06 / figure.get_figheight(), lines, va="top", fontsize=7.5, color=MUTED)
 
 
 def spread(positions: Sequence[float], gap: float) -> np.ndarray:
