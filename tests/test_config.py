@@ -328,3 +328,113 @@ def test_parsing_imports_nothing_heavy():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+FOLDER = {"kind": "folder", "path": "."}
+IMAGENET_C = {"source": {"kind": "imagenet_c"}, "corruptions": ["fog"]}
+
+
+def with_files(source: dict, *, families: dict | None = None, size: int = 224, **dataset) -> dict:
+    """STUDY with one dataset in files."""
+    families = families or {}
+    given = {"source": source, "families": list(families)} | dataset
+    return STUDY | {"datasets": {"d": given}, "families": families, "images": {"size": size}}
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        (with_files(FOLDER), "config: datasets.d.samples: say how many, since nobody knows yet how many d has"),
+        (
+            with_files({"kind": "folder", "path": "nowhere"}, samples=5),
+            "config: datasets.d.source.path: no such file or folder (got 'nowhere')",
+        ),
+        (
+            with_files({"kind": "imagenet_b"}),
+            "config: datasets.d.source.kind: unknown kind 'imagenet_b'; did you mean 'imagenet_",
+        ),
+        (with_files({"kind": "imagenet"}), "config: datasets.d.source.path: missing"),
+        (
+            with_files({"kind": "imagenet_a"}, samples=7501),
+            "config: datasets.d.samples: 7501 samples asked for, d has 7500",
+        ),
+        (
+            with_files(FOLDER | {"label_space": "pets"}, samples=5),
+            "config: datasets.d.source: label_space: 'pets' is none of imagenet-1k, cifar-10, cifar-100; say what its",
+        ),
+        (
+            with_files(FOLDER | {"classes": ["a", "b"]}, samples=5),
+            "config: datasets.d.source: classes: those of imagenet-1k are known; give the label space another name",
+        ),
+        (
+            with_files(FOLDER | {"label_space": "pets", "classes": ["a", "b", "a"]}, samples=5),
+            "config: datasets.d.source: classes: class 'a' stands there twice",
+        ),
+        (
+            with_files(FOLDER | {"label_space": "pets", "classes": "no.txt"}, samples=5),
+            "config: datasets.d.source.classes: no file no.txt; give a list of names, or a text file with one a line",
+        ),
+        (
+            with_files(FOLDER | {"label_space": "pets", "classes": ["a"], "named_by": "wnid"}, samples=5),
+            "config: datasets.d.source: named_by: WordNet ids are of imagenet-1k, not of pets",
+        ),
+        (
+            with_files({"kind": "cifar", "classes": 10}, size=64),
+            "config: images.size: 64, but d has images of 32 px",
+        ),
+        (
+            with_files({"kind": "imagenet", "path": "."}, families={"c": IMAGENET_C}, size=64),
+            "config: images.size: 64, but the images of 'c' are of 224 px",
+        ),
+        (
+            with_files({"kind": "imagenet_a"}, families={"c": IMAGENET_C}),
+            "config: datasets.d.families: 'c' is imagenet_c, made of another set (kind: imagenet)",
+        ),
+        (
+            with_files(
+                {"kind": "cifar", "classes": 100},
+                families={"c": {"source": {"kind": "cifar_c", "classes": 10}, "corruptions": ["fog"]}},
+                size=32,
+            ),
+            "config: datasets.d.families: 'c' is cifar_c, made of another set (kind: cifar, classes: 10, split: test)",
+        ),
+        (
+            with_files({"kind": "imagenet", "path": "."}, families={"c": IMAGENET_C}, policy="model"),
+            "config: datasets.d.families: the images of 'c' are of the study's size, those of d of each model's own;",
+        ),
+        (
+            with_files(
+                {"kind": "imagenet", "path": "."}, families={"c": IMAGENET_C | {"policy": "corrupt_after_resize"}}
+            ),
+            "config: families.c: policy: the images of imagenet_c are of one size; only new ones can be of any",
+        ),
+        (
+            with_files({"kind": "imagenet", "path": "."}, families={"c": IMAGENET_C, "same": IMAGENET_C}),
+            "config: datasets.d.families: 'c' and 'same' both have fog, severity 1",
+        ),
+        (
+            with_files({"kind": "imagenet", "path": "."}, families={"c": {"source": {"kind": "imagenet_x"}}}),
+            "config: families.c.source.kind: unknown kind 'imagenet_x'; did you mean 'imagenet_c'",
+        ),
+        (
+            with_files(FOLDER, samples=5, missed_by={"zoo": "reference"}),
+            "config: datasets.d.pool: say how many samples there are to ask about",
+        ),
+        (
+            with_files({"kind": "cue_conflict"}, samples=5, missed_by={"zoo": "reference"}),
+            "config: datasets.d.missed_by: on cue conflict there is no wrong answer",
+        ),
+    ],
+)
+def test_wrong_sources_in_files_are_told_before_any_job(study, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        load_study(study)
+    assert any(line.startswith(message) for line in str(error.value).splitlines()), str(error.value)
+
+
+def test_published_and_made_corruptions_may_be_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    families = {"published": IMAGENET_C, "made": {"corruptions": ["fog"]}}
+    study = load_study(with_files({"kind": "imagenet", "path": "."}, families=families))
+    assert study.policies("d") == ["stored", "published"]

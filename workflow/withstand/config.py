@@ -295,9 +295,7 @@ class Family(Strict):
     @model_validator(mode="after")
     def _check_source(self) -> Family:
         if self.source is not None and self.policy != "stored":
-            raise ValueError(
-                f"policy: the images of {self.source.kind} are made; only made here they can be of any size"
-            )
+            raise ValueError(f"policy: the images of {self.source.kind} are of one size; only new ones can be of any")
         return self
 
     @property
@@ -446,6 +444,8 @@ class Study(Strict):
             if model is not None:
                 yield f"datasets.{name}.missed_by: the model '{model}' of the study would be judged by its own errors"
             dataset, available = self.datasets[name], self._source(name).available()
+            if self._source(name).texture_labels([]) is not None:
+                yield f"datasets.{name}.missed_by: on cue conflict there is no wrong answer"
             if available is None and dataset.pool is None:
                 yield f"datasets.{name}.pool: say how many samples there are to ask about"
             elif available is not None and (dataset.pool or 0) > available:
