@@ -17,12 +17,10 @@ rule download:
     localrule: True
     conda:
         "../envs/withstand.yaml"
-    params:
-        archive=dag.archive,
     message:
         "Downloading {wildcards.archive} of {wildcards.source}"
     shell:
-        "withstand download --archive {params.archive:q} --output {output:q} > {log:q} 2>&1"
+        "withstand download {output:q} > {log:q} 2>&1"
 
 
 rule index_source:
@@ -67,13 +65,15 @@ rule find_missed:
         source=dag.source_spec,
         pool=dag.searched_pool,
         samples=dag.sample_count,
+        unreadable=dag.unreadable,
         reference=dag.reference_spec,
         code=dag.search_code,
     message:
         "Looking for the samples of {wildcards.dataset} that its reference model gets wrong"
     shell:
         "withstand find-missed --source {params.source:q} --pool {params.pool} --count {params.samples}"
-        " --spec {params.reference:q} --weights={input.weights:q} --index={input.index:q} --threads {threads}"
+        " --spec {params.reference:q} --weights={input.weights:q} --index={input.index:q}"
+        " --unreadable {params.unreadable} --threads {threads}"
         " --output {output:q} > {log:q} 2>&1"
 
 

@@ -16,7 +16,6 @@ rule fetch_weights:
         "../envs/withstand.yaml"
     params:
         source=dag.fetch_arguments,
-        code=dag.fetch_code,
     message:
         "Fetching the weights {wildcards.weights}"
     shell:

@@ -1,7 +1,21 @@
 # Needs: the sources of the datasets that recipes are trained on.
 # Makes, shared between studies:
+#   results/weights/images/{images}/index.parquet of sources in files: what there is, and where its bytes lie
 #   results/weights/images/{images}/{shard}.h5    training and validation images
 #   results/weights/{weights}.safetensors         of the study's recipes; interrupted training goes on where it was
+
+
+use rule index_source as index_training_source with:
+    output:
+        "results/weights/images/{images}/index.parquet",
+    log:
+        "results/weights/logs/index_training_source/{images}.log",
+    benchmark:
+        "results/weights/benchmarks/index_training_source/{images}.jsonl"
+    wildcard_constraints:
+        images=alternatives(dag.indexed_training_images()),
+    message:
+        "Looking through the files of {wildcards.images}, to train on"
 
 
 use rule prepare_images as prepare_training_images with:

@@ -103,6 +103,7 @@ def test_progress_in_a_log_is_sparse(capsys):
 
 def test_selftest_without_results_names_the_studies_to_run(tmp_path):
     result = CliRunner().invoke(main, ["selftest", "--results", str(tmp_path)])
-    assert result.exit_code == 0
+    assert result.exit_code == 1
+    assert "nothing was tested" in result.output
     assert "--configfile studies/selftest-vit.yaml" in result.output
     assert result.output.count("not run") == 30

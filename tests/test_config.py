@@ -331,6 +331,8 @@ def test_parsing_imports_nothing_heavy():
 
 
 FOLDER = {"kind": "folder", "path": "."}
+TINY_C = {"source": {"kind": "tiny_imagenet_c"}, "corruptions": ["fog", "speckle_noise"]}
+CIFAR_C = {"source": {"kind": "cifar_c", "classes": 10}, "corruptions": ["fog"]}
 IMAGENET_C = {"source": {"kind": "imagenet_c"}, "corruptions": ["fog"]}
 
 
@@ -423,6 +425,33 @@ def with_files(source: dict, *, families: dict | None = None, size: int = 224, *
         (
             with_files({"kind": "cue_conflict"}, samples=5, missed_by={"zoo": "reference"}),
             "config: datasets.d.missed_by: on cue conflict there is no wrong answer",
+        ),
+        (
+            with_files({"kind": "tiny_imagenet"}, families={"c": TINY_C}, size=64),
+            "config: families.c.corruptions: tiny_imagenet_c has no speckle_noise",
+        ),
+        (
+            with_files({"kind": "cifar", "classes": 10}, families={"c": CIFAR_C}, size=32)
+            | {"images": {"size": 32, "codec": "jpeg"}},
+            "config: families.c.materialize: with images.codec jpeg its pixels would change; read them in place",
+        ),
+        (
+            with_files(FOLDER | {"label_space": "shapetex", "classes": ["a", "b"]}, samples=5),
+            "config: datasets.d.source: label_space: 'shapetex' is that of a set that comes along; take another name",
+        ),
+        (
+            STUDY
+            | {
+                "datasets": {
+                    name: {"source": FOLDER | {"label_space": "pets", "classes": classes}, "samples": 5}
+                    for name, classes in (("one", ["cat", "dog"]), ("two", ["dog", "cat"]))
+                }
+            },
+            "config: datasets.two.source.classes: not those that one has of the same label space pets",
+        ),
+        (
+            trained(recipe={"validation": "c"}, datasets={"c": {"source": {"kind": "shapetex_cue_conflict"}}}),
+            "config: recipes.small.validation: images of c have two answers each, there is nothing to learn",
         ),
     ],
 )

@@ -22,6 +22,7 @@ from withstand.errors import WithstandError
 from withstand.inference import of_categories, score
 from withstand.steps.datasets import Preparation, prepare_images
 from withstand.steps.index import index_source
+from withstand.steps.missed import find_missed, read_missed
 from withstand.steps.models import write_card
 from withstand.steps.predict import ImageSet, predict
 from withstand.steps.stream import DownloadedSet, ResizedSet
@@ -125,7 +126,58 @@ def test_the_model_policy_leaves_out_the_same(tmp_path, damaged):
 
     with pytest.raises(UnreadableImageError, match=r"a/1\.jpg"):
         run("stop")
+    found = tmp_path / "missed.parquet"
+    search = {"spec": spec, "weights": None, "output": found}
+    with pytest.raises(UnreadableImageError, match=r"a/1\.jpg"):
+        find_missed(damaged, (0, 6), 1, **search)
+    find_missed(damaged, (0, 6), 1, **search, unreadable="skip")
+    assert not set(read_missed(found)) & {"a/1.jpg", "b/2.jpg"}
     assert run("skip") == ["a/0.jpg", "b/0.jpg", "b/1.jpg", "a/2.jpg"]
+
+
+def test_a_set_of_which_nothing_can_be_read_is_told(tmp_path):
+    files = {f"{name}/{number}.jpg": b"x" for name in "ab" for number in range(3)}
+    source = scan(tmp_path, kind="folder", path=str(write_tar(tmp_path / "x.tar", files)), **LETTERS)
+    with pytest.raises(WithstandError, match=r"o\.h5: no image can be read"):
+        prepare_images(
+            source, 0, 6, size=32, codec="raw", output=tmp_path / "o.h5", preparation=Preparation(unreadable="skip")
+        )
+    card = {"preprocessing": {"input_size": 8, "mean": (0,) * 3, "std": (1,) * 3}}
+    given = ResizedSet(
+        "d",
+        "clean",
+        {"kind": "folder"},
+        (0, 6),
+        [],
+        0,
+        "raw",
+        tmp_path / "o",
+        "model",
+        (),
+        tmp_path / "index.parquet",
+        "skip",
+    )
+    with pytest.raises(WithstandError, match="d: no image can be read"):
+        list(given.shards(card, "cpu"))
+
+
+def test_other_labels_are_predicted_again(tmp_path):
+    write_card("m", own("mean_color", outputs=2) | {"label_space": "letters"}, None, tmp_path / "m.json")
+    write_folder(tmp_path / "x", {"1.jpg": picture(1), "2.jpg": picture(2)})
+    table = tmp_path / "labels.csv"
+    source = {"kind": "folder", "path": str(tmp_path / "x"), "labels": str(table), **LETTERS}
+
+    def labels(text: str) -> dict:
+        table.write_text(text)
+        scan(tmp_path, **source)
+        index = tmp_path / "index.parquet"
+        given = ResizedSet("d", "clean", source, (0, 2), [], 0, "raw", tmp_path / "o.parquet", "model", index=index)
+        predict(tmp_path / "m.json", None, [given], batch_size=4, device="cpu")
+        found = pq.read_table(tmp_path / "o.parquet").to_pydict()
+        return dict(zip(found["sample_id"], found["label"], strict=True))
+
+    assert labels("file,label\n1.jpg,a\n2.jpg,b\n") == {"1.jpg": 0, "2.jpg": 1}
+    assert labels("file,label\n1.jpg,b\n2.jpg,a\n") == {"1.jpg": 1, "2.jpg": 0}
 
 
 def test_too_few_samples_stop_the_step(tmp_path, photographs):

@@ -8,10 +8,13 @@ import tarfile
 import numpy as np
 import pandas as pd
 import pytest
+from snakemake.iocontainers import Wildcards
 
 from archives_of_images import picture, write_tar
 from photographs import ENTRY, class_folders, efficientnet_weights
 from test_sources import cifar_archive
+from withstand.config import load_study
+from withstand.dag import Dag
 from withstand.datasets.shape_categories import CATEGORIES
 from workflow_project import Project
 
@@ -186,3 +189,35 @@ def test_published_corruptions_stand_beside_made_ones(tmp_path):
     assert set(drawn["severity"]) == {0, 1, 5}
     assert json.loads((project.folder / "results/cifar/run.json").read_text())
     assert project.planned() == {}
+    # an address or a way of fetching shapes no result
+    for name in ("catalogue", "partial"):
+        path = project.folder / f"workflow/withstand/datasets/{name}.py"
+        path.write_text(f"{path.read_text()}\nMOVED = True\n")
+    assert project.planned() == {}
+
+
+def test_studies_that_share_a_recipe_share_its_images_and_their_index():
+    def dag(name: str) -> Dag:
+        kwargs = {"norm_layer": "groupnorm", "channels": [32] * 4, "layers": [1] * 4, "num_classes": 10}
+        recipe = {"timm": "resnet18", "kwargs": kwargs, "dataset": "train", "validation": "validation", "epochs": 1}
+        train, test = ({"kind": "cifar", "classes": 10, "split": split} for split in ("train", "test"))
+        study = {
+            "study": name,
+            "models": {"small": {"recipe": "small"}},
+            "recipes": {"small": recipe},
+            "datasets": {
+                "train": {"source": train, "samples": 200, "role": "training"},
+                "validation": {"source": test, "samples": 100},
+            },
+            "images": {"size": 32},
+        }
+        return Dag(load_study(study))
+
+    one, other = dag("one"), dag("other")
+    assert one.indexed_training_images() == other.indexed_training_images()
+    assert len(one.indexed_training_images()) == 2
+    for name in one.indexed_training_images():
+        wildcards = Wildcards(fromdict={"images": name})
+        assert one.index(wildcards) == other.index(wildcards) == [f"results/weights/images/{name}/index.parquet"]
+    evaluated = Wildcards(fromdict={"dataset": "validation"})
+    assert one.index(evaluated) == ["results/one/images/validation/index.parquet"]

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import tarfile
 import zipfile
 
 import numpy as np
@@ -85,15 +87,42 @@ def test_archives_with_paths_that_lead_out_are_refused(tmp_path, write, name):
         list(members(path))
 
 
-def test_links_in_archives_are_passed_over(tmp_path):
-    import tarfile
-
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_archives_are_refused(tmp_path, kind):
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
-        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
-            info = tarfile.TarInfo(f"a/{kind!r}.jpg".replace("'", ""))
-            info.type, info.linkname = kind, "/etc/passwd"
-            archive.addfile(info)
-    assert list(members(tmp_path / "x.tar")) == []
+        info = tarfile.TarInfo("a/1.jpg")
+        info.type, info.linkname = kind, "/etc/passwd"
+        archive.addfile(info)
+    with pytest.raises(ContainerError, match=r"holds the link 'a/1\.jpg'; make it anew with tar --dereference"):
+        list(members(tmp_path / "x.tar"))
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path):
+    (tmp_path / "1.jpg").symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(ContainerError, match=r"1\.jpg: a link that leads nowhere"):
+        list(members(tmp_path))
+
+
+def test_a_damaged_archive_does_not_just_end(tmp_path):
+    """Python's tarfile takes a damaged header for the end of the archive."""
+    path = write_tar(tmp_path / "x.tar", {f"a/{number}.JPEG": bytes(512) for number in range(4)})
+    data = bytearray(path.read_bytes())
+    data[2 * 1024 : 2 * 1024 + 100] = b"x" * 100
+    path.write_bytes(data)
+    with pytest.raises(ContainerError, match=r"x\.tar: damaged at byte 2,048"):
+        list(members(path))
+
+
+def test_a_zip_at_the_end_of_a_tar_is_a_member(tmp_path):
+    inner = write_zip(tmp_path / "inner.zip", {"dog/inner.jpg": b"x"}).read_bytes()
+    path = write_tar(tmp_path / "x.tar", FILES | {"top/extra.zip": inner})
+    assert {member.name for member in members(path)} == {*FILES, "top/extra.zip"}
+
+
+def test_backslashes_of_windows_separate_folders(tmp_path):
+    path = write_zip(tmp_path / "x.zip", {"pets/cat/1.jpg": b"x"})
+    path.write_bytes(path.read_bytes().replace(b"pets/cat/1.jpg", b"pets\\cat\\1.jpg"))
+    assert [member.name for member in members(path)] == ["pets/cat/1.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -236,6 +265,13 @@ def test_sets_of_200_classes(tmp_path, index, few, kind):
     assert [WNIDS[label] for label in found.labels(ids)] == [name.split("/")[0] for name in ids]
     assert np.array_equal(found.read(ids[3]), pixels(files[f"{kind}/{ids[3]}"]))
 
+    stranger = next(wnid for wnid in WNIDS if wnid not in wnids)
+    with pytest.raises(SourceError, match=rf"{stranger}/one\.jpg: class {stranger} does not belong to this set"):
+        more = files | {f"{kind}/{stranger}/one.jpg": b"x"}
+        index(kind=kind, path=str(write_tar(tmp_path / "x.tar", more)))
+    with pytest.raises(SourceError, match="201 samples found, 200 expected"):
+        more = files | {f"{kind}/{wnids[0]}/two.jpg": b"x"}
+        index(kind=kind, path=str(write_tar(tmp_path / "x.tar", more)))
     files.pop(f"{kind}/{wnids[7]}/one.jpg")
     with pytest.raises(SourceError, match=rf"x\.tar: there are no images of class {wnids[7]}$"):
         index(kind=kind, path=str(write_tar(tmp_path / "x.tar", files)))
@@ -333,6 +369,13 @@ def test_numbers_as_labels_of_imagenet_are_ambiguous(tmp_path, index, few):
         index(kind="imagenet", path=str(path))
 
 
+def test_the_training_images_of_imagenet_are_not_the_validation_images(tmp_path, index, few):
+    few(imagenet=1000)
+    files = {f"{wnid}/{wnid}_1.JPEG": b"x" for wnid in WNIDS}
+    with pytest.raises(SourceError, match=r"n01440764_1\.JPEG: not named like a validation image"):
+        index(kind="imagenet", path=str(write_folder(tmp_path / "x", files)))
+
+
 def test_a_sample_that_is_there_twice_is_told(tmp_path, index, few):
     few(imagenet=1000)
     files = imagenet_files() | {f"{WNIDS[5]}/ILSVRC2012_val_00000001.png": b"x"}
@@ -380,6 +423,10 @@ def test_cifar_from_its_binary_archive(tmp_path, index, few, classes):
     assert found.labels(ids).tolist() == labels[list(map(int, ids))].tolist()
     assert all(np.array_equal(found.read(name), images[int(name)]) for name in ids)
 
+    with pytest.raises(ContainerError, match=r"cannot be read in part; unpack it, or make it a tar"):
+        index(kind="cifar", classes=classes, split="test", path=str(write_zip(tmp_path / "x.zip", files)))
+    unpacked = index(kind="cifar", classes=classes, split="test", path=str(write_folder(tmp_path / "x", files)))
+    assert np.array_equal(unpacked.read("00004"), images[4])
     name = next(name for name in files if name.endswith(".bin"))
     with pytest.raises(SourceError, match=r"x\.tar: .*\.bin is cut off"):
         cut = files | {name: files[name][:-1]}
@@ -492,6 +539,10 @@ def test_parquet_in_the_layout_of_the_hub(tmp_path, index, nested):
     assert IndexedSource(tmp_path / "made/index.parquet").labels(ids).tolist() == [0, 1, 1, 0, 1]
     with pytest.raises(SourceError, match=r"no column 'picture'; there are image, label"):
         index_source({**source, "image_column": "picture"}, tmp_path / "made/index.parquet")
+    table = pa.table({"image": images[:1], "label": [-1]}).replace_schema_metadata({"huggingface": json.dumps(facts)})
+    pq.write_table(table, tmp_path / "test-00000.parquet")
+    with pytest.raises(LabelError, match=r"test-00000\.parquet: label -1; there are 2 names, and -1 means no label"):
+        index_source(source, tmp_path / "made/index.parquet")
     (tmp_path / "test-00000.parquet").write_bytes(b"x" * 100)
     with pytest.raises(SourceError, match=r"test-00000\.parquet: not a Parquet file"):
         index_source(source, tmp_path / "made/index.parquet")
@@ -512,6 +563,7 @@ def test_every_archive_of_the_catalogue_is_named_and_checked():
     specs += [{"kind": "imagenet_c"} | wanted, {"kind": "tiny_imagenet_c"} | wanted]
     specs += [{"kind": "cifar_c", "classes": classes} | wanted for classes in (10, 100)]
     archives = [archive for spec in specs for archive in open_source(spec).archives()]
+    assert {archive.stored for archive in archives} == {archive.stored for archive in catalogue.archives()}
     assert len({archive.name for archive in archives}) == len(archives) == 21
     assert {archive.name for archive in archives if not archive.digests} == unchecked
     assert all(spec["kind"] in catalogue.LICENCES for spec in specs)
@@ -527,3 +579,13 @@ def test_a_folder_of_archives_as_downloaded_is_found(tmp_path, index, few):
     files = {f"imagenet-a/{wnid}/1.jpg": b"x" for wnid in label_spaces.imagenet_subset("imagenet_a")}
     write_tar(tmp_path / "imagenet-a.tar", files)
     assert index(kind="imagenet_a", path=str(tmp_path)).available() == 200
+    write_folder(tmp_path / "v2", {"imagenetv2-top-images.tar.gz": b"x"})
+    with pytest.raises(SourceError, match=r"imagenetv2-top-images\.tar\.gz: compressed as a whole.*run gunzip"):
+        index(kind="imagenet_v2", variant="top-images", path=str(tmp_path / "v2"))
+
+
+def test_a_file_name_that_is_no_text_is_told(tmp_path, index):
+    write_folder(tmp_path / "x/cat", {"1.jpg": b"x"})
+    (tmp_path / "x/cat/1.jpg").rename(os.fsdecode(bytes(tmp_path / "x/cat") + b"/\xff.jpg"))
+    with pytest.raises(SourceError, match="a file name that is no UTF-8"):
+        index(kind="folder", path=str(tmp_path / "x"), **OWN)

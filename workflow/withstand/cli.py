@@ -59,6 +59,9 @@ index_option = click.option("--index", type=OptionalFile(), help="What index-sou
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads that read and decode images."
 )
+unreadable_option = click.option(
+    "--unreadable", type=click.Choice(["stop", "skip"]), default="stop", show_default=True, help="Images not to decode."
+)
 code_option = click.option("--code", default=None, help="Digest of the code, kept with what it makes.")
 
 
@@ -182,18 +185,23 @@ def describe_model(model: str, spec: dict, weights: Path | None, output: Path) -
 
 
 @main.command()
-@click.option("--archive", type=JSON, required=True, help="Name, addresses, size and digests (JSON).")
-@output_option
-def download(archive: dict, output: Path) -> None:
+@click.argument("output", type=OUTPUT)
+def download(output: Path) -> None:
     """Download an archive of a published set; goes on where it was cut off.
+
+    OUTPUT is the file to write, named as the set's archive: results/downloads/imagenet_a/imagenet-a.tar, say.
 
     WITHSTAND_MIRROR names a folder, or an address, where archives are looked for first; with WITHSTAND_OFFLINE=1
     nothing touches the network.
     """
-    from withstand.datasets.archives import Archive
+    from withstand.datasets.catalogue import archives
+    from withstand.errors import nearest
     from withstand.steps.download import fetch_archive
 
-    fetch_archive(Archive(**{**archive, "urls": tuple(archive["urls"])}), output)
+    known = {archive.stored: archive for archive in archives()}
+    if output.name not in known:
+        raise click.UsageError(f"no published set has an archive '{output.name}'{nearest(output.name, known)}")
+    fetch_archive(known[output.name], output)
 
 
 @main.command()
@@ -261,6 +269,7 @@ def prepare_images(
 @click.option("--count", type=click.IntRange(min=1), required=True, help="How many missed samples to find.")
 @click.option("--spec", type=JSON, required=True, help="Entry of the reference model (JSON).")
 @weights_option
+@unreadable_option
 @device_option
 @threads_option
 @output_option
@@ -271,6 +280,7 @@ def find_missed(
     count: int,
     spec: dict,
     weights: Path | None,
+    unreadable: str,
     device: str,
     threads: int,
     output: Path,
@@ -288,6 +298,7 @@ def find_missed(
         weights=weights,
         output=output,
         device=choose_device(device),
+        unreadable=unreadable,
         threads=threads,
         origin={"source": source},
     )
@@ -428,8 +439,13 @@ def selftest(results: Path) -> None:
     for study in STUDIES:
         if tables[study][0] is None:
             click.echo(f"{results / study} is not there: snakemake --cores all --configfile studies/{study}.yaml")
-    if "off" in verdicts:
-        raise click.ClickException(f"{verdicts.count('off')} of {len(verdicts) - verdicts.count('not run')} are off")
+    failed = [anchor for anchor, value in found if value is None and tables[anchor.study][0] is not None]
+    if verdicts.count("not run") == len(verdicts):
+        raise click.ClickException("nothing was tested")
+    if "off" in verdicts or failed:
+        raise click.ClickException(
+            f"{verdicts.count('off')} are off, {len(failed)} are missing in tables that are there"
+        )
 
 
 @main.command()

@@ -393,8 +393,8 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _check_names(self) -> Study:
-        checks = (self._check_models, self._check_datasets, self._check_references)
-        problems = [problem for check in checks for problem in check()]
+        checks = (self._check_models, self._check_datasets, self._check_references, self._check_label_spaces)
+        problems = list(dict.fromkeys(problem for check in checks for problem in check()))
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -416,7 +416,27 @@ class Study(Strict):
         if CLEAN in self.families:
             yield "families.clean: the name is taken by the clean images"
 
+    def _check_label_spaces(self) -> Iterable[str]:
+        """One name of a label space must stand for one list of classes."""
+        seen: dict[str, tuple[str, tuple]] = {}
+        for name, dataset in self.datasets.items():
+            classes = getattr(dataset.source, "classes", None)
+            if isinstance(classes, tuple):
+                other, known = seen.setdefault(dataset.source.label_space, (name, classes))
+                if classes != known:
+                    space = dataset.source.label_space
+                    yield f"datasets.{name}.source.classes: not those that {other} has of the same label space {space}"
+
     def _check_outputs(self, name: str, recipe: Recipe) -> Iterable[str]:
+        for key in ("dataset", "validation"):
+            dataset = getattr(recipe, key)
+            if dataset not in self.datasets:
+                continue
+            source = self._source(dataset)
+            if source.texture_labels([]) is not None:
+                yield f"recipes.{name}.{key}: images of {dataset} have two answers each, there is nothing to learn"
+            if source.native_size() not in (None, self.images.size):
+                yield f"images.size: {self.images.size}, but {dataset} has images of {source.native_size()} px"
         if recipe.dataset in self.datasets:
             classes = self._source(recipe.dataset).outputs()
             outputs = recipe.kwargs.get("num_classes", 1000)
@@ -492,7 +512,13 @@ class Study(Strict):
                 " model's own; give the dataset the policy stored, or the family corrupt_after_resize"
             )
         if family.source is not None:
-            wanted, size = open_source(family.source_spec).clean(), open_source(family.source_spec).native_size()
+            source = open_source(family.source_spec)
+            wanted, size = source.clean(), source.native_size()
+            strangers = [corruption for corruption in family.corruptions if corruption not in source.known()]
+            if strangers:
+                yield f"families.{key}.corruptions: {family.source.kind} has no {strangers[0]}"
+            if family.is_stored and self.images.codec == "jpeg" and not source.is_encoded:
+                yield f"families.{key}.materialize: with images.codec jpeg its pixels would change; read them in place"
             if size != self.images.size:
                 yield f"images.size: {self.images.size}, but the images of '{key}' are of {size} px"
             if any(getattr(dataset.source, option, None) != value for option, value in wanted.items()):

@@ -19,6 +19,8 @@ class Strict(BaseModel):
 def _is_there(path: str) -> str:
     if not Path(path).exists():
         raise ValueError("no such file or folder")
+    if set(path) & set("{}"):
+        raise ValueError("braces in a path mean wildcards to Snakemake; rename it")
     return path
 
 
@@ -144,6 +146,10 @@ def _read_classes(value: object) -> object:
     return tuple(line.strip() for line in Path(value).read_text(encoding="utf-8").splitlines() if line.strip())
 
 
+RESERVED = ("shapetex", "tiny-imagenet-200")
+"""Label spaces of other kinds, whose classes are not to be given here."""
+
+
 class _OwnLabels(Strict):
     label_space: str = Field("imagenet-1k", serialization_alias="label_space_name")
     """What labels mean: `imagenet-1k`, `cifar-10`, `cifar-100`, or a name of your own, with `classes`."""
@@ -152,6 +158,8 @@ class _OwnLabels(Strict):
 
     @model_validator(mode="after")
     def _check_classes(self):
+        if self.label_space in RESERVED:
+            raise ValueError(f"label_space: '{self.label_space}' is that of a set that comes along; take another name")
         if (self.label_space in KNOWN) != (self.classes is None):
             if self.classes is None:
                 known = ", ".join(KNOWN)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -104,8 +103,11 @@ class Dag:
         return open_source(self._scanned(wildcards)).inputs()
 
     def index(self, wildcards) -> list[str]:
-        """What a scan of a dataset's files found; nothing for images that are drawn."""
-        return self._index(self._name(wildcards))
+        """What a scan of a dataset's files found; nothing for images that are drawn. Training sets have their own."""
+        indexed = self._index(self._name(wildcards))
+        if indexed and wildcards.get("images"):
+            return [f"results/weights/images/{wildcards.images}/index.parquet"]
+        return indexed
 
     def family_index(self, wildcards) -> str:
         """What a scan of a downloaded corrupted set found."""
@@ -181,6 +183,10 @@ class Dag:
     def training_images(self) -> list[str]:
         """Names of image sets that recipes are trained on."""
         return sorted(self._training_sets())
+
+    def indexed_training_images(self) -> list[str]:
+        """Those of them that lie in files."""
+        return sorted(name for name, dataset in self._training_sets().items() if self._index(dataset))
 
     def missed_sets(self) -> list[str]:
         """Names of datasets of natural adversarial examples."""
@@ -276,16 +282,12 @@ class Dag:
         """The source in files, clean or corrupted, that is scanned."""
         return canonical(self._scanned(wildcards))
 
-    def archive(self, wildcards) -> str:
-        """An archive of a published set: where to get it, and what it must be."""
-        return canonical(asdict(self._archives()[f"results/downloads/{wildcards.source}/{wildcards.archive}"]))
-
     def preparation(self, wildcards) -> str:
         """How images of another size are fitted to the study's, and what happens to unreadable ones."""
         return canonical(self.study.preparation(self._name(wildcards)))
 
     def reading_threads(self, wildcards) -> int:
-        """Threads of a job that decodes images; drawing them gains nothing from threads."""
+        """Threads of a job that decodes images; drawing or corrupting them gains nothing from threads."""
         return READING_THREADS if self._reads_files(wildcards) else 1
 
     def sample_range(self, wildcards) -> str:
@@ -299,10 +301,15 @@ class Dag:
         start, stop = self.study.whole_shards(dataset)[wildcards.shard]
         return f"{start}:{stop}"
 
+    def unreadable(self, wildcards) -> str:
+        """What happens to images that cannot be decoded."""
+        return self._dataset(wildcards).unreadable
+
     def preparing_threads(self, wildcards) -> int:
         """Threads of a job that prepares a shard: many shards are better prepared side by side, a core each."""
         name = self._name(wildcards)
-        return max(1, READING_THREADS // len(self.study.whole_shards(name))) if self._index(name) else 1
+        shards = self.study.whole_shards(name) if wildcards.get("images") else self.study.shards(name)
+        return max(1, READING_THREADS // len(shards)) if self._index(name) else 1
 
     def taken_set(self, wildcards) -> str:
         """The corruptions and severities of a downloaded family."""
@@ -343,11 +350,6 @@ class Dag:
         return canonical({"dpi": self.study.figures.dpi})
 
     # Digests of the code that shapes a result
-
-    def fetch_code(self, wildcards) -> str:
-        kind = self._weights_sources()[wildcards.weights][0]
-        step = {"--zoo": "fetch_zoo_weights", "--timm": "fetch_timm_weights", "--url": "fetch_checkpoint"}[kind]
-        return code_digest(f"withstand.steps.models:{step}")
 
     def card_code(self, wildcards) -> str:
         return code_digest("withstand.steps.models:write_card", *self._model_code(wildcards.model))
@@ -415,12 +417,12 @@ class Dag:
     def _reads_files(self, wildcards) -> bool:
         if self._is_downloaded(wildcards.get("family", CLEAN)):
             return True
-        return bool(self._index(self._name(wildcards)))
+        return self._from_source(wildcards) and bool(self._index(self._name(wildcards)))
 
     def _scanned(self, wildcards) -> dict:
         if wildcards.get("family"):
             return self.study.families[wildcards.family].source_spec
-        return self.study.source_spec(wildcards.dataset)
+        return self.study.source_spec(self._name(wildcards))
 
     @lru_cache  # noqa: B019 - one instance a process
     def _archives(self) -> dict[str, Archive]:

@@ -52,7 +52,8 @@ class Run:
         self._lock = _take_lock(self.folder / ".lock", self.study)
         for leftover in self.folder.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
-        for leftover in (self.folder.parent / "weights").rglob(".*.tmp"):
+        shared = (self.folder.parent / name for name in ("weights", "downloads"))
+        for leftover in (path for folder in shared for path in folder.rglob(".*.tmp")):
             if time.time() - leftover.stat().st_mtime > _STALE:  # other studies may be writing here
                 leftover.unlink(missing_ok=True)
         os.environ[RUN_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}"

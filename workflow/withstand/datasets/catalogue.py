@@ -150,3 +150,10 @@ TINY_IMAGENET_C = Archive(
     bytes=1_794_775_040,
     md5="f9c9a9dbdc11469f0b850190f7ad8be1",
 )
+
+
+def archives() -> list[Archive]:
+    """All of them."""
+    several = (IMAGENET_V2, IMAGENET_C, IMAGENETTE, CIFAR, CIFAR_C)
+    single = (*IMAGENET_A, *IMAGENET_R, *IMAGENET_SKETCH, *CUE_CONFLICT, TINY_IMAGENET, TINY_IMAGENET_C)
+    return [*single, *(archive for group in several for archive in group.values())]

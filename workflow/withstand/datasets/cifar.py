@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from withstand.datasets import catalogue
 from withstand.datasets.archives import Archive
-from withstand.datasets.containers import Location, Member, Reader, members
+from withstand.datasets.containers import Member, Reader, members, part
 from withstand.datasets.decoding import raw
 from withstand.datasets.files import Entry, FileSource, SourceError, take_turns
 from withstand.datasets.label_spaces import class_names
@@ -78,7 +78,6 @@ class Source(FileSource):
             raise SourceError(f"{member.location.file}: {member.name} is cut off")
         entries = []
         for number, start in enumerate(range(0, len(data), before + pixels)):
-            here = member.location.start + start + before
-            location = Location("slice", member.location.file, member.name, here, pixels)
+            location = part(member.location, start + before, pixels)
             entries.append(Entry(f"{first + number:05d}", data[start + before - 1], location, raw(SIZE, planes=True)))
         return entries

@@ -6,14 +6,14 @@ An array a corruption, (50,000, 32, 32, 3): severity s is the rows from 10,000 (
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from withstand.datasets import catalogue
 from withstand.datasets.archives import Archive
 from withstand.datasets.arrays import read_header
 from withstand.datasets.cifar import SIZE
-from withstand.datasets.containers import Location, Reader, members
+from withstand.datasets.containers import Reader, members, part
 from withstand.datasets.corrupted import CorruptedSource
 from withstand.datasets.decoding import raw
 from withstand.datasets.files import Entry, SourceError
@@ -29,6 +29,8 @@ class Source(CorruptedSource):
     corruptions: Sequence[str]
     severities: Sequence[int]
     path: str | None = None
+
+    is_encoded = False
 
     def clean(self) -> dict:
         return {"kind": "cifar", "classes": self.classes, "split": "test"}
@@ -52,7 +54,7 @@ class Source(CorruptedSource):
             if corruption not in found:
                 raise SourceError(f"{root}: no {corruption}.npy")
             array = found[corruption]
-            header = reader.read(replace(array, kind="slice", length=min(array.length, _HEADER_BYTES)))
+            header = reader.read(part(array, 0, min(array.length, _HEADER_BYTES)))
             shape, start = read_header(header, f"{root}, {corruption}.npy")
             if shape != (5 * samples, SIZE, SIZE, 3):
                 raise SourceError(
@@ -61,6 +63,6 @@ class Source(CorruptedSource):
             for severity in self.severities:
                 for number in range(samples):
                     row = samples * (severity - 1) + number
-                    location = Location("slice", array.file, array.member, array.start + start + row * length, length)
+                    location = part(array, start + row * length, length)
                     encoding = raw(SIZE, planes=False)
                     yield Entry(f"{number:05d}", None, location, encoding, corruption=corruption, severity=severity)

@@ -25,9 +25,15 @@ class ClassFolders(FileSource):
         entries = take_turns(
             Entry(self.sample_id(member), self._label(member), member.location) for member in self.images()
         )
-        missing = sorted(set(self.expected()) - {entry.label for entry in entries})
+        there, expected = {entry.label: entry for entry in reversed(entries)}, set(self.expected())
+        missing, strange = sorted(expected - there.keys()), sorted(there.keys() - expected)
+        if expected and strange:
+            raise SourceError(
+                f"{describe(there[strange[0]].location)}: class {self._class(strange[0])} does not belong to this set"
+            )
         if entries and missing:
-            raise SourceError(f"{self.roots()[0]}: {self._told(missing)}")
+            others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise SourceError(f"{self.roots()[0]}: there are no images of class {self._class(missing[0])}{others}")
         return entries
 
     def sample_id(self, member: Member) -> str:
@@ -35,7 +41,7 @@ class ClassFolders(FileSource):
         return "/".join(member.name.split("/")[-2:])
 
     def expected(self) -> Iterable[int]:
-        """The outputs whose classes must all be there."""
+        """The outputs whose classes must all be there, and no others; none for any."""
         return ()
 
     def _label(self, member: Member) -> int:
@@ -47,10 +53,10 @@ class ClassFolders(FileSource):
         except LabelError as error:
             raise LabelError(f"{describe(member.location)}: {error}") from error
 
-    def _told(self, missing: list[int]) -> str:
-        first = label_spaces.wnids()[missing[0]] if self.named_by == "wnid" else self.class_names()[missing[0]]
-        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        return f"there are no images of class {first}{others}"
+    def _class(self, label: int) -> str:
+        """A class as the data call it."""
+        named = {"wnid": label_spaces.wnids(), "index": range(self.outputs()), "name": self.class_names()}
+        return str(named[self.named_by][label])
 
 
 class ImageNetFolders(ClassFolders):

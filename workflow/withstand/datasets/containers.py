@@ -13,7 +13,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -57,6 +57,17 @@ class Member:
     location: Location
 
 
+def part(location: Location, start: int, length: int) -> Location:
+    """So many bytes of a location, from a byte on.
+
+    Raises:
+        ContainerError: if it is compressed, or in a Parquet file.
+    """
+    if location.kind not in ("file", "slice"):
+        raise ContainerError(f"{describe(location)}: cannot be read in part; unpack it, or make it a tar archive")
+    return Location("slice", location.file, location.member, location.start + start, length)
+
+
 def members(path: Path) -> Iterator[Member]:
     """The files in a folder or archive, in no particular order; hidden ones and links are left out.
 
@@ -84,6 +95,8 @@ def _folder_members(path: Path) -> Iterator[Member]:
         subfolders.sort()
         for name in files:
             file = Path(folder, name)
+            if file.is_symlink() and not file.exists():
+                raise ContainerError(f"{file}: a link that leads nowhere")
             if file.is_file():
                 location = Location("file", str(file), length=file.stat().st_size)
                 yield Member(file.relative_to(path).as_posix(), location)
@@ -96,7 +109,7 @@ def _refuse(error: OSError) -> None:
 def _archive_members(path: Path) -> Iterator[Member]:
     with path.open("rb") as file:
         begin = file.read(512)
-    if zipfile.is_zipfile(path):
+    if begin.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # the end alone may be that of a zip archive in a tar one
         return _zip_members(path)
     compressed = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
     for magic, tool in compressed.items():
@@ -113,8 +126,13 @@ def _tar_members(path: Path) -> Iterator[Member]:
             for info in archive:
                 archive.members.clear()  # which would grow to a gigabyte for the archives of ImageNet-C
                 name = _inside(path, info.name)
+                if info.islnk() or info.issym():
+                    raise ContainerError(f"{path}: holds the link '{name}'; make it anew with tar --dereference")
                 if info.isfile() and not info.issparse():
                     yield Member(name, Location("slice", str(path), info.name, info.offset_data, info.size))
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end
+                raise ContainerError(f"{path}: damaged at byte {archive.offset:,}")
     except tarfile.TarError as error:
         raise ContainerError(f"{path}: not a whole tar or zip archive ({error})") from error
 
@@ -131,8 +149,8 @@ def _zip_members(path: Path) -> Iterator[Member]:
 
 
 def _inside(path: Path, name: str) -> str:
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or "\\" in name or ".." in parts:
+    parts = PurePosixPath(name.replace("\\", "/")).parts  # as some programs on Windows write them
+    if ".." in parts or (parts and (parts[0] == "/" or parts[0].endswith(":"))):
         raise ContainerError(f"{path}: holds '{name}', a path that leads out of the archive")
     return "/".join(parts)
 
@@ -195,6 +213,7 @@ class ParquetColumn:
 
         self._file = pq.ParquetFile(path)
         self._lock = threading.Lock()
+        self._last: tuple[tuple[int, str], object] | None = None
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -204,11 +223,13 @@ class ParquetColumn:
             starts.append(starts[-1] + self._file.metadata.row_group(group).num_rows)
         return starts
 
-    @lru_cache(maxsize=2)  # noqa: B019 - lives as long as the reader
-    def _group(self, group: int, column: str) -> list:
-        table = self._file.read_row_group(group, columns=[column])
-        values = table[column.partition(".")[0]]
-        return values.combine_chunks().field(column.partition(".")[2]) if "." in column else values.combine_chunks()
+    def _group(self, group: int, column: str):
+        """A row group's values; those of the last one are kept."""
+        if self._last is None or self._last[0] != (group, column):
+            name, _, field = column.partition(".")
+            values = self._file.read_row_group(group, columns=[column])[name].combine_chunks()
+            self._last = (group, column), values.field(field) if field else values
+        return self._last[1]
 
     def read(self, column: str, row: int) -> bytes:
         """The bytes of one row."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from withstand.corruptions.constants import CORRUPTIONS
 from withstand.datasets.containers import Member, members
 from withstand.datasets.files import Entry, FileSource, SourceError, is_image
 
@@ -21,6 +22,13 @@ class CorruptedSource(FileSource):
     def clean(self) -> dict:
         """The options of the clean set's source that must be so, its kind among them."""
         raise NotImplementedError
+
+    is_encoded = True
+    """Whether its images are JPEG files, which can be stored as they are."""
+
+    def known(self) -> Sequence[str]:
+        """The corruptions that the set has."""
+        return tuple(CORRUPTIONS)
 
     def available(self) -> None:
         return None

@@ -77,8 +77,14 @@ class FileSource:
         """The folders or archives to scan: downloaded, or given; a folder may hold the archives as downloaded."""
         if self.path is None:
             return [Path(path) for path in self.inputs()]
-        kept = [Path(self.path, archive.stored) for archive in self.archives()]
-        return [path for path in kept if path.is_file()] or [Path(self.path)]
+        folder = Path(self.path)
+        kept = [path for archive in self.archives() if (path := folder / archive.stored).is_file()]
+        compressed = [path for archive in self.archives() if (path := folder / archive.name).is_file()]
+        if compressed and not kept:
+            raise SourceError(
+                f"{compressed[0]}: compressed as a whole, which cannot be read in place; run gunzip on it"
+            )
+        return kept or [folder]
 
     def images(self) -> Iterator[Member]:
         """All members of the roots that are images."""
@@ -90,6 +96,10 @@ class FileSource:
     def available(self) -> int | None:
         """How many samples there are; None if only the files know."""
         return None
+
+    def counts(self) -> tuple[int | None, ...]:
+        """How many samples a scan may find."""
+        return (self.available(),)
 
     def outputs(self) -> int:
         """Number of outputs of the label space."""
@@ -157,10 +167,13 @@ def write_index(source: FileSource, output: Path) -> None:
                         raise SourceError(f"{describe(entry.location)}: a second sample '{entry.sample_id}'")
                     seen.add(key)
                     labels.update({entry.label, entry.texture_label} - {None})
-                writer.write_table(pa.Table.from_pylist([_row(entry) for entry in batch], schema=schema))
+                try:
+                    writer.write_table(pa.Table.from_pylist([_row(entry) for entry in batch], schema=schema))
+                except UnicodeEncodeError as error:
+                    raise SourceError(f"{error.object!r}: a file name that is no UTF-8; rename it") from error
                 advance(len(batch))
             writer.add_key_value_metadata({METADATA: json.dumps(_facts(source, labels))})
-        if len(seen) < (wanted or 1):
+        if not seen or (wanted is not None and len(seen) not in source.counts()):
             roots = ", ".join(map(str, source.roots()))
             expected = f", {wanted:,} expected" if wanted and seen else "; is this the right place?"
             raise SourceError(f"{roots}: {len(seen):,} samples found{expected}")
@@ -245,8 +258,8 @@ class IndexedSource:
         return self._column("texture_label", sample_ids)
 
     def _column(self, name: str, sample_ids: Sequence[str]) -> np.ndarray:
-        rows = [self._rows[sample_id] for sample_id in sample_ids]
-        return self._table[name].take(rows).to_numpy().astype(np.int64)
+        rows = np.array([self._rows[sample_id] for sample_id in sample_ids], dtype=np.int64)
+        return self._table[name].to_numpy()[rows].astype(np.int64)
 
     def read(self, sample_id: str) -> np.ndarray:
         """The image of a sample: uint8 (height, width, 3), RGB.

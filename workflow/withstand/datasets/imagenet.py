@@ -11,12 +11,12 @@ from pathlib import Path
 
 from withstand.datasets import catalogue
 from withstand.datasets.class_folders import ImageNetFolders
-from withstand.datasets.containers import Member, Reader, members
+from withstand.datasets.containers import Member, Reader, describe, members
 from withstand.datasets.files import Entry, SourceError, take_turns
 from withstand.datasets.label_spaces import wnids
 
 _WNID = re.compile(r"n\d{8}")
-_NAME = re.compile(r"ILSVRC2012_val_(\d{8})")
+_NAME = re.compile(r"ILSVRC2012_val_(\d{8})(_n\d{8})?")
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Source(ImageNetFolders):
         return [path for path in (self.path, self.labels) if path is not None and Path(path).is_file()]
 
     def sample_id(self, member: Member) -> str:
-        """The file name without its suffix, which the corrupted copies of ImageNet-C share."""
-        return Path(member.name).stem
+        """``ILSVRC2012_val_<number>``, which the corrupted copies of ImageNet-C share."""
+        return f"ILSVRC2012_val_{self._number(member):08d}"
 
     def scan(self) -> Iterable[Entry]:
         if self.labels is None:
@@ -48,7 +48,9 @@ class Source(ImageNetFolders):
     def _number(member: Member) -> int:
         match = _NAME.fullmatch(Path(member.name).stem)
         if match is None or not 1 <= int(match[1]) <= catalogue.SAMPLES["imagenet"]:
-            raise SourceError(f"{member.location.file}: '{member.name}' is no name of a validation image")
+            raise SourceError(
+                f"{describe(member.location)}: not named like a validation image, ILSVRC2012_val_<number>"
+            )
         return int(match[1])
 
 
@@ -79,7 +81,7 @@ def _is_text(path: Path) -> bool:
 
 
 def _read_text(path: Path) -> dict[int, str]:
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")
     if text.startswith("ImageId,"):
         rows = csv.DictReader(io.StringIO(text))
         return {int(row["ImageId"][-8:]): row["PredictionString"].split()[0] for row in rows}

@@ -90,6 +90,8 @@ class Source(OwnLabels, FileSource):
             images = table[self.image_column].combine_chunks()
             lengths = pc.binary_length(images.field("bytes") if pa.types.is_struct(images.type) else images)
             for label, length in zip(table[self.label_column].to_pylist(), lengths.to_pylist(), strict=True):
+                if names and isinstance(label, int) and not 0 <= label < len(names):
+                    raise LabelError(f"{path}: label {label}; there are {len(names)} names, and -1 means no label")
                 yield (names[label] if names and isinstance(label, int) else str(label)), length or 0
 
 

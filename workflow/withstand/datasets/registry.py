@@ -16,8 +16,6 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-    from withstand.datasets.files import FileSource
-
 
 class Source(Protocol):
     """Where the images of one image set come from."""
@@ -72,7 +70,7 @@ CORRUPTED_KINDS = ("imagenet_c", "cifar_c", "tiny_imagenet_c")
 """The kinds of downloaded corrupted sets, of which families are made. Each is a module as well."""
 
 
-def open_source(spec: Mapping) -> Source | FileSource:
+def open_source(spec: Mapping) -> Source:
     """The source that a config's ``source`` describes, e.g. ``{"kind": "shapetex", "split": "test"}``.
 
     One in files knows only what a config can know; to read it, see :func:`open_samples`.

@@ -25,5 +25,9 @@ class Source(CorruptedFolders):
     def archives(self) -> tuple[Archive, ...]:
         return (catalogue.TINY_IMAGENET_C,)
 
+    def known(self) -> Sequence[str]:
+        extra = {"speckle_noise", "spatter", "gaussian_blur", "saturate"}
+        return [corruption for corruption in super().known() if corruption not in extra]
+
     def native_size(self) -> int:
         return SIZE

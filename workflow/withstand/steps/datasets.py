@@ -84,6 +84,8 @@ def prepare_images(
             for line in found.lines.values():
                 print(f"left out: {line}", file=sys.stderr)
             skipped += found.lines
+            if len(skipped) == len(sample_ids):
+                raise WithstandError(f"{output}: no image can be read") from None
 
 
 class _UnreadableError(Exception):

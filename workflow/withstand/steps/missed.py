@@ -10,12 +10,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from withstand.datasets.decoding import UnreadableImageError
 from withstand.datasets.registry import Source, picture
 from withstand.errors import WithstandError
 from withstand.files import atomic_output
@@ -46,6 +47,7 @@ def find_missed(
     weights: Path | None,
     output: Path,
     device: str = "cpu",
+    unreadable: Literal["stop", "skip"] = "stop",
     threads: int = 1,
     origin: Mapping | None = None,
 ) -> None:
@@ -56,6 +58,7 @@ def find_missed(
         pool: the samples to ask about, by position: the first and the one past the last.
         spec, weights: the reference (see ``models.load``); images go through its own resize and crop where they are
             of another size than it takes.
+        unreadable: whether an image that cannot be decoded stops the step, or is passed over.
         threads: how many read images.
         origin: facts to keep in the file beside those that this step knows.
 
@@ -72,11 +75,11 @@ def find_missed(
     forward = Forward(model, len(samples.class_names), BATCH, device)
     missed, searched = [], 0
     with progress(count, output.parent.name, "missed samples") as advance:
-        for part, images in prefetch(_batches(reader, ids, model, threads), depth=2):
-            rows = _missed(samples, part, forward(images).softmax(1).numpy())
+        for read, positions, images in prefetch(_batches(reader, ids, model, unreadable, threads), depth=2):
+            rows = _missed(samples, positions, forward(images).softmax(1).numpy()) if positions else []
             advance(min(len(rows), count - len(missed)))
             missed += rows
-            searched = part.stop
+            searched += read
             if len(missed) >= count:
                 break
     if len(missed) < count:
@@ -97,23 +100,35 @@ def read_missed(path: Path) -> list[str]:
     return pq.read_table(path, columns=["sample_id"])["sample_id"].to_pylist()
 
 
-def _batches(reader: Source, ids: Sequence[str], model: Classifier, threads: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Images as the model sees them: drawn ones as they are, those in files through its own resize and crop."""
+def _batches(
+    reader: Source, ids: Sequence[str], model: Classifier, unreadable: str, threads: int
+) -> Iterator[tuple[int, list[int], np.ndarray]]:
+    """How many samples were read, the positions of those that could be, and their images as the model sees them: drawn
+    ones as they are, those in files through its own resize and crop."""
     from withstand.models import own_transform
 
     transform = own_transform(model.preprocessing) if reader.native_size() is None else None
 
-    def read(sample_id: str) -> np.ndarray:
-        return reader.read(sample_id) if transform is None else transform(picture(reader, sample_id))
+    def read(sample_id: str) -> np.ndarray | None:
+        try:
+            return reader.read(sample_id) if transform is None else transform(picture(reader, sample_id))
+        except UnreadableImageError as error:
+            if unreadable == "stop":
+                raise
+            print(f"passed over: {error}", file=sys.stderr)
+            return None
 
     for start in range(0, len(ids), BATCH):
-        part = slice(start, min(start + BATCH, len(ids)))
-        yield part, np.stack(list(in_order(read, ids[part], threads)))
+        part = range(start, min(start + BATCH, len(ids)))
+        found = list(zip(part, in_order(read, ids[part.start : part.stop], threads), strict=True))
+        positions = [position for position, image in found if image is not None]
+        yield len(part), positions, np.stack([image for _, image in found if image is not None] or [np.zeros(0)])
 
 
-def _missed(samples: Samples, part: slice, probabilities: np.ndarray) -> list[dict]:
+def _missed(samples: Samples, positions: Sequence[int], probabilities: np.ndarray) -> list[dict]:
     """Rows of ``SCHEMA`` for the samples whose most probable class is not their label."""
     answers = probabilities.argmax(1)
-    columns = (samples.ids[part], samples.labels[part].tolist(), answers.tolist(), probabilities.max(1).tolist())
+    ids = [samples.ids[position] for position in positions]
+    columns = (ids, samples.labels[positions].tolist(), answers.tolist(), probabilities.max(1).tolist())
     rows = (dict(zip(SCHEMA.names, row, strict=True)) for row in zip(*columns, strict=True))
     return [row for row in rows if row["answer"] != row["label"]]

@@ -74,7 +74,8 @@ def fetch_checkpoint(url: str, digest: str | None, architecture: Mapping | None,
     file = output.with_name(f"{output.stem}.download{name.suffix}")
     was_there, switches = file.exists(), settings()
     try:
-        download(Archive(name.name, urls=(url,), sha256=digest), file, **switches)
+        # by this name in a mirror, since addresses may end alike
+        download(Archive(f"{output.stem}{name.suffix}", urls=(url,), sha256=digest), file, **switches)
     except WithstandError as error:
         raise WithstandError(f"{error}; or {_ELSEWHERE}" if switches["offline"] else str(error)) from error
     checked = "as asked for" if digest else "not checked, none is given"

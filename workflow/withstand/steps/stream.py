@@ -99,7 +99,8 @@ class ResizedSet:
         """What the images are: equal for sets with the same ones."""
         made = {"corruptions": list(self.corruptions), "seed": self.seed, "codec": self.codec}
         samples = xxhash.xxh3_128_hexdigest("\n".join(self._ids(self._reader())).encode())
-        return {"source": dict(self.source), "samples": samples, "policy": self.policy, **made}
+        files = {} if self.index is None else {"index": sha256(self.index), "unreadable": self.unreadable}
+        return {"source": dict(self.source), "samples": samples, "policy": self.policy, **made, **files}
 
     def samples(self) -> int:
         """Number of samples."""
@@ -128,13 +129,17 @@ class ResizedSet:
 
         reader = self._reader()
         transform = own_transform(Preprocessing(**card["preprocessing"]))
+        some = False
         for ids in batched(self._ids(reader), BLOCK if self.corruptions else READ_AT_ONCE):
             kept, pixels = self._read(reader, transform, ids)
             if not kept:
                 continue
+            some = True
             clean = ReadShard(sample_table(reader, kept), np.stack(pixels))
             made = {"seed": self.seed, "codec": self.codec, "device": device}
             yield CorruptedShard(clean, self.corruptions, with_clean=True, **made) if self.corruptions else clean
+        if not some:
+            raise WithstandError(f"{self.dataset}: no image can be read")
 
     def _read(self, reader: Source, transform: Callable, ids: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
         """The ids of the samples that can be read, and their images."""
