@@ -20,6 +20,7 @@ include: "rules/datasets.smk"
 include: "rules/perturbations.smk"
 include: "rules/train.smk"
 include: "rules/inference.smk"
+include: "rules/attacks.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 

@@ -6,6 +6,7 @@
 #   results/{study}/models/{model}.json                          model cards
 #   results/{study}/images/{dataset}/{family}/{shard}.h5         `clean` is a family
 #   results/{study}/predictions/{model}/{dataset}/{family}.parquet
+#   results/{study}/attacks/{model}/{attack}.h5                   perturbations; transfer/ and spatial/ beside them
 #   results/{study}/tables/{table}.parquet                       and tables/accuracy/{model}.parquet
 #   results/{study}/figures/{figure}-{dataset}.{svg,png,csv}
 import re

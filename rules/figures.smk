@@ -3,6 +3,7 @@
 #   results/{study}/figures/{figure}-{dataset}.{svg,png,csv}    a figure, and the exact data drawn; of results under
 #                                                               another policy {figure}-{dataset}.{policy}.*
 #   results/{study}/figures/held_out.{svg,png,csv}              one of all datasets
+#   results/{study}/figures/{figure}.*, {figure}-{attack}.*     of attacks
 
 
 rule draw_accuracy:
@@ -149,4 +150,95 @@ rule draw_corruptions:
         "Drawing every corruption of an image of {wildcards.dataset}"
     shell:
         "withstand draw-corruptions {input:q} --corruptions {params.corruptions:q} --seed {params.seed}"
+        " --style {params.style:q} --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
+
+
+rule draw_attacks:
+    input:
+        table=dag.attack_table,
+        models="results/{study}/tables/models.parquet",
+    output:
+        svg=report(
+            "results/{study}/figures/{figure}.svg",
+            caption="../workflow/report/attacks.rst",
+            category="Attacks",
+            labels={"figure": "{figure}", "attack": "all"},
+        ),
+        png="results/{study}/figures/{figure}.png",
+        data="results/{study}/figures/{figure}.csv",
+    log:
+        "results/{study}/logs/draw_attacks/{figure}.log",
+    benchmark:
+        "results/{study}/benchmarks/draw_attacks/{figure}.jsonl"
+    wildcard_constraints:
+        figure="attacks|patch_alignment|spatial|spatial_landscape",
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        style=dag.figure_style,
+        chosen=dag.attack_options,
+        code=dag.figure_code,
+    message:
+        "Drawing {wildcards.figure}"
+    shell:
+        "withstand draw {wildcards.figure} --table {input.table:q} --models {input.models:q} {params.chosen:q}"
+        " --style {params.style:q}"
+        " --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
+
+
+use rule draw_attacks as draw_transfer with:
+    input:
+        table="results/{study}/tables/transfer.parquet",
+        models="results/{study}/tables/models.parquet",
+    output:
+        svg=report(
+            "results/{study}/figures/{figure}-{attack}.svg",
+            caption="../workflow/report/attacks.rst",
+            category="Attacks",
+            labels={"figure": "{figure}", "attack": "{attack}"},
+        ),
+        png="results/{study}/figures/{figure}-{attack}.png",
+        data="results/{study}/figures/{figure}-{attack}.csv",
+    log:
+        "results/{study}/logs/draw_transfer/{figure}.{attack}.log",
+    benchmark:
+        "results/{study}/benchmarks/draw_transfer/{figure}.{attack}.jsonl"
+    wildcard_constraints:
+        figure="transfer",
+        attack=alternatives(dag.perturbations()),
+    message:
+        "Drawing the transfer of {wildcards.attack} between models"
+
+
+rule draw_perturbations:
+    input:
+        perturbations=dag.all_perturbations,
+        table="results/{study}/tables/patch_alignment.parquet",
+        models="results/{study}/tables/models.parquet",
+    output:
+        svg=report(
+            "results/{study}/figures/perturbations-{attack}.svg",
+            caption="../workflow/report/perturbations.rst",
+            category="Attacks",
+            labels={"figure": "perturbations", "attack": "{attack}"},
+        ),
+        png="results/{study}/figures/perturbations-{attack}.png",
+        data="results/{study}/figures/perturbations-{attack}.csv",
+    log:
+        "results/{study}/logs/draw_perturbations/{attack}.log",
+    benchmark:
+        "results/{study}/benchmarks/draw_perturbations/{attack}.jsonl"
+    wildcard_constraints:
+        attack=alternatives(dag.perturbations()),
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        style=dag.figure_style,
+        code=code_digest("withstand.steps.draw:draw_perturbations"),
+    message:
+        "Drawing the perturbations of {wildcards.attack}"
+    shell:
+        "withstand draw-perturbations {input.perturbations:q} --table {input.table:q} --models {input.models:q}"
         " --style {params.style:q} --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"

@@ -5,6 +5,7 @@
 #   results/{study}/tables/failures.parquet            what failed, and why
 #   results/{study}/tables/shape_bias.parquet          shape against texture, where there are sets of cue conflict
 #   results/{study}/tables/models.parquet              facts about the models
+#   results/{study}/tables/{attacks,transfer,patch_alignment,spatial}.parquet    where models are attacked
 
 
 rule summarise_model:
@@ -31,8 +32,7 @@ rule tabulate_accuracy:
     input:
         dag.summaries,
     output:
-        accuracy="results/{study}/tables/accuracy.parquet",
-        failures="results/{study}/tables/failures.parquet",
+        "results/{study}/tables/accuracy.parquet",
     log:
         "results/{study}/logs/tabulate_accuracy/accuracy.log",
     benchmark:
@@ -45,8 +45,27 @@ rule tabulate_accuracy:
     message:
         "Joining the accuracies of all models"
     shell:
-        "withstand tabulate-accuracy {input:q} --accuracy {output.accuracy:q} --failures {output.failures:q}"
-        " > {log:q} 2>&1"
+        "withstand tabulate-accuracy {input:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule tabulate_failures:
+    input:
+        dag.remembering_tables,
+    output:
+        "results/{study}/tables/failures.parquet",
+    log:
+        "results/{study}/logs/tabulate_failures/failures.log",
+    benchmark:
+        "results/{study}/benchmarks/tabulate_failures/failures.jsonl"
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        code=code_digest("withstand.steps.tabulate:tabulate_failures"),
+    message:
+        "Listing what failed"
+    shell:
+        "withstand tabulate-failures {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_shape_bias:
@@ -88,3 +107,89 @@ rule tabulate_models:
         "Tabulating the models"
     shell:
         "withstand tabulate-models {input:q} --descriptions {params.descriptions:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule tabulate_attacks:
+    input:
+        dag.attack_predictions,
+    output:
+        "results/{study}/tables/attacks.parquet",
+    log:
+        "results/{study}/logs/tabulate_attacks/attacks.log",
+    benchmark:
+        "results/{study}/benchmarks/tabulate_attacks/attacks.jsonl"
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        code=code_digest("withstand.steps.tabulate_attacks:tabulate_attacks"),
+    message:
+        "Tabulating the attacks on all models"
+    shell:
+        "withstand tabulate-attacks {input:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule tabulate_transfer:
+    input:
+        answers=dag.transfers,
+        clean=dag.attacked_clean_predictions,
+    output:
+        "results/{study}/tables/transfer.parquet",
+    log:
+        "results/{study}/logs/tabulate_transfer/transfer.log",
+    benchmark:
+        "results/{study}/benchmarks/tabulate_transfer/transfer.jsonl"
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        step="tabulate-transfer",
+        clean=dag.clean_options,
+        code=code_digest("withstand.steps.tabulate_attacks:tabulate_transfer"),
+    message:
+        "Tabulating the transfer of perturbations between models"
+    shell:
+        "withstand {params.step} {input.answers:q} {params.clean:q} --output {output:q} > {log:q} 2>&1"
+
+
+use rule tabulate_transfer as tabulate_spatial with:
+    input:
+        answers=dag.spatial_answers,
+        clean=dag.attacked_clean_predictions,
+    output:
+        "results/{study}/tables/spatial.parquet",
+    log:
+        "results/{study}/logs/tabulate_spatial/spatial.log",
+    benchmark:
+        "results/{study}/benchmarks/tabulate_spatial/spatial.jsonl"
+    params:
+        step="tabulate-spatial",
+        clean=dag.clean_options,
+        code=code_digest("withstand.steps.tabulate_attacks:tabulate_spatial"),
+    message:
+        "Tabulating rotations and translations"
+
+
+rule tabulate_patch_alignment:
+    input:
+        perturbations=dag.all_perturbations,
+        cards=dag.attacked_cards,
+    output:
+        "results/{study}/tables/patch_alignment.parquet",
+    log:
+        "results/{study}/logs/tabulate_patch_alignment/patch_alignment.log",
+    benchmark:
+        "results/{study}/benchmarks/tabulate_patch_alignment/patch_alignment.jsonl"
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        cards=dag.card_options,
+        source=dag.attacked_source,
+        patch_sizes=dag.patch_sizes,
+        code=dag.alignment_code,
+    message:
+        "Measuring where perturbations are large"
+    shell:
+        "withstand tabulate-patch-alignment {input.perturbations:q} {params.cards:q} --source {params.source:q}"
+        " --patch-sizes {params.patch_sizes:q} --output {output:q} > {log:q} 2>&1"

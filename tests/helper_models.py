@@ -79,3 +79,23 @@ def looks_at_values() -> nn.Module:
 
 def unseeded() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 10))
+
+
+class HidesItsGradient(MeanColor):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images.detach())
+
+
+def hides_its_gradient() -> nn.Module:
+    return HidesItsGradient()
+
+
+class Flat(MeanColor):
+    """Sees rounded images, whose gradient is zero everywhere."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images.round())
+
+
+def flat() -> nn.Module:
+    return Flat()

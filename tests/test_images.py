@@ -7,6 +7,7 @@ import pytest
 from withstand import images
 from withstand.errors import WithstandError
 from withstand.files import write_text
+from withstand.hdf5 import Hdf5Error
 from withstand.images import ImageFile, ImageFileError
 
 
@@ -97,7 +98,7 @@ def test_missing_foreign_and_truncated_files_are_named(tmp_path, samples, pictur
         os.truncate(path, path.stat().st_size // 2)
     elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(ImageFileError, match=message) as error:
+    with pytest.raises(Hdf5Error, match=message) as error:
         ImageFile(path)
     assert "a.h5" in str(error.value)
 
@@ -105,7 +106,7 @@ def test_missing_foreign_and_truncated_files_are_named(tmp_path, samples, pictur
 def test_another_hdf5_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"] = 1
-    with pytest.raises(ImageFileError, match="not of the image store"):
+    with pytest.raises(Hdf5Error, match="not of the format withstand-images"):
         ImageFile(tmp_path / "a.h5")
 
 
@@ -117,14 +118,14 @@ def test_a_damaged_chunk_is_named(tmp_path, samples, pictures):
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(b"\xff" * 64)
-    with ImageFile(path) as file, pytest.raises(ImageFileError, match="noise cannot be read"):
+    with ImageFile(path) as file, pytest.raises(Hdf5Error, match="noise cannot be read"):
         file.read("noise", 0, slice(0, 5))
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(small_disk, samples):
     noise = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), dtype=np.uint8)
     with (
-        pytest.raises(ImageFileError, match=r"a\.h5: cannot be written \(No space left on device\)"),
+        pytest.raises(Hdf5Error, match=r"a\.h5: cannot be written \(No space left on device\)"),
         images.create(small_disk / "a.h5", samples, size=64, codec="raw", origin={}) as writer,
     ):
         writer.add("noise", list(range(40)))

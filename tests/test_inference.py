@@ -120,7 +120,7 @@ def test_batches_step_down_when_memory_runs_out(model, pictures, run_out):
     logits = forward(pictures)
     assert torch.equal(logits, Forward(model, 10, 3)(pictures))
     assert sizes == [12, 6, 3, 3, 3, 3]
-    assert forward.batch_size == 3
+    assert forward.passes.batch_size == 3
 
 
 def test_no_memory_for_one_image_is_an_error_of_the_machine(pictures):

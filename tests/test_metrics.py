@@ -7,7 +7,13 @@ from scipy import stats
 from withstand import predictions
 from withstand.metrics.accuracy import accuracy_rows
 from withstand.metrics.intervals import clustered_wilson, wilson
-from withstand.steps.tabulate import summarise, tabulate_accuracy, tabulate_shape_bias, warnings
+from withstand.steps.tabulate import (
+    summarise,
+    tabulate_accuracy,
+    tabulate_failures,
+    tabulate_shape_bias,
+    warnings,
+)
 
 FACTS = {"model": "m", "dataset": "d", "policy": "stored", "versions": {"torch": "2.14", "timm": "1.0"}}
 
@@ -130,7 +136,8 @@ def test_tables_join_models_and_list_failures(tmp_path, files):
     summarise(list(files.values()), tmp_path / "m.parquet")
     predictions.write_failure(tmp_path / "failed", {**FACTS, "model": "x", "family": "clean"}, "it broke")
     summarise([tmp_path / "failed"], tmp_path / "x.parquet")
-    tabulate_accuracy([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet", tmp_path / "f.parquet")
+    tabulate_accuracy([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet")
+    tabulate_failures([tmp_path / "a.parquet"], tmp_path / "f.parquet")
     accuracy, failures = (pd.read_parquet(tmp_path / name) for name in ("a.parquet", "f.parquet"))
     assert set(accuracy["model"]) == {"m"}
     assert failures.to_dict("records") == [{"model": "x", "dataset": "d", "family": "clean", "reason": "it broke"}]
@@ -144,7 +151,8 @@ def test_mixed_versions_are_told(tmp_path, files):
     predictions.write_failure(tmp_path / "newer", newer, "it broke")
     summarise(list(files.values()), tmp_path / "m.parquet")
     summarise([tmp_path / "newer"], tmp_path / "x.parquet")
-    tabulate_accuracy([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet", tmp_path / "f.parquet")
+    tabulate_accuracy([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet")
+    tabulate_failures([tmp_path / "a.parquet"], tmp_path / "f.parquet")
     found = warnings(tmp_path / "a.parquet", tmp_path / "f.parquet")
     assert found[1] == "results of different versions stand in one table: torch 2.14, timm 1.0; torch 2.15, timm 1.0"
 
@@ -160,7 +168,7 @@ def test_a_failed_family_is_not_pooled_away(tmp_path, files):
 def test_all_models_failed_gives_empty_tables(tmp_path):
     predictions.write_failure(tmp_path / "failed", {**FACTS, "family": "clean"}, "it broke")
     summarise([tmp_path / "failed"], tmp_path / "x.parquet")
-    tabulate_accuracy([tmp_path / "x.parquet"], tmp_path / "a.parquet", tmp_path / "f.parquet")
+    tabulate_accuracy([tmp_path / "x.parquet"], tmp_path / "a.parquet")
     assert pd.read_parquet(tmp_path / "a.parquet").empty
 
 

@@ -118,7 +118,7 @@ def test_a_second_dataset_and_a_second_model_run_alone(real, tmp_path):
     study = copy.deepcopy(REAL)
     study["datasets"]["more"] = {**study["datasets"]["photographs"], "policy": "stored"}
     project.configure(study)
-    tables = {"summarise_model": 1, "tabulate_accuracy": 1, "tabulate_shape_bias": 1}
+    tables = {"summarise_model": 1, "tabulate_accuracy": 1, "tabulate_failures": 1, "tabulate_shape_bias": 1}
     # predict_clean goes through the stored sets anew, and leaves the one that is there as it is
     assert project.planned() == tables | {
         "index_source": 1,

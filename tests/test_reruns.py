@@ -9,25 +9,49 @@ import yaml
 
 from workflow_project import STUDY, WHOLE, Project
 
-TABLES = {"tabulate_accuracy": 1, "draw_accuracy": 2, "draw_held_out": 1, "all": 1}
+TABLES = {"tabulate_accuracy": 1, "tabulate_failures": 1, "draw_accuracy": 2, "draw_held_out": 1, "all": 1}
 """What follows from any new accuracy."""
+
+PERTURBED = {"tabulate_attacks": 1, "tabulate_transfer": 1, "tabulate_patch_alignment": 1, "draw_transfer": 1}
+PERTURBED |= {"draw_perturbations": 1, "tabulate_failures": 1, "all": 1}
+"""What follows from any new perturbations, figures of all attacks apart."""
+
+ATTACKS = PERTURBED | {"tabulate_spatial": 1, "draw_attacks": 4}
+"""What follows from new attacks of every kind."""
+
+NEW_CLEAN = {
+    "tabulate_attacks": 1,
+    "tabulate_transfer": 1,
+    "tabulate_spatial": 1,
+    "draw_attacks": 3,
+    "draw_transfer": 1,
+}
+"""What follows from new predictions on the attacked images as they are: what perturbations are compared with."""
 
 SHAPE_BIAS = {"tabulate_shape_bias": 1, "draw_shape_bias": 1}
 """What follows from any new predictions on the clean images."""
 
 FIGURES = {"draw_accuracy": 2, "draw_held_out": 1, "draw_shape_bias": 1, "all": 1}
+FIGURES |= {"draw_attacks": 4, "draw_transfer": 1, "draw_perturbations": 1}
 """Figures that show models."""
 
 MODEL = {
     "describe_model": 1,
     "predict": 1,
     "predict_clean": 1,
+    "attack_model": 1,
+    "transfer_perturbations": 3,
+    "attack_spatial": 1,
     "summarise_model": 1,
     "tabulate_models": 1,
     **SHAPE_BIAS,
     **TABLES,
+    **ATTACKS,
 }
-"""What follows from a new model whose weights are there."""
+"""What follows from a new model whose weights are there: every model is shown its perturbations."""
+
+SAME_NUMBER = MODEL | {"transfer_perturbations": 2}
+"""What follows from another model in the place of one."""
 
 
 @pytest.fixture
@@ -64,22 +88,23 @@ def test_add_a_model_from_an_address(project):
 
 
 def test_remove_a_model(project):
-    assert configured(project, models=models(vit=None)) == {"tabulate_models": 1, **SHAPE_BIAS, **TABLES}
+    dropped = {"transfer_perturbations": 1, "tabulate_models": 1}  # its cells, nothing is computed
+    assert configured(project, models=models(vit=None)) == dropped | SHAPE_BIAS | TABLES | ATTACKS
 
 
 def test_rename_a_model(project):
-    assert configured(project, models=models(vit=None, vit_small=STUDY["models"]["vit"])) == MODEL
+    assert configured(project, models=models(vit=None, vit_small=STUDY["models"]["vit"])) == SAME_NUMBER
 
 
 def test_change_a_models_entry(project):
-    assert configured(project, models=models(vit={"zoo": "resnet_gn_base"})) == MODEL
+    assert configured(project, models=models(vit={"zoo": "resnet_gn_base"})) == SAME_NUMBER
 
 
 def test_add_a_dataset(project):
     pool = {"source": {"kind": "shapetex", "split": "pool"}, "samples": 40}
     planned = configured(project, datasets=STUDY["datasets"] | {"pool": pool})
     expected = {"prepare_images": 1, "predict_clean": 2, "summarise_model": 2, "draw_samples": 1}
-    assert planned == expected | SHAPE_BIAS | TABLES
+    assert planned == expected | SHAPE_BIAS | TABLES | NEW_CLEAN
 
     # a model's clean images are one job, which runs it on the new dataset alone
     predictions = list(project.folder.glob("results/small/predictions/*/*/clean.parquet"))
@@ -192,9 +217,60 @@ def test_change_a_corruptions_constants(project):
     assert project.planned()["corrupt_images"] == 1
 
 
+def attacks(**changes) -> dict:
+    return copy.deepcopy(STUDY["attacks"]) | changes
+
+
+def test_add_an_attack(project):
+    """All attacks on a model are one job, which carries out what is new."""
+    perturbations = STUDY["attacks"]["perturbations"] | {"fgsm": {"kind": "fgsm"}}
+    planned = configured(project, attacks=attacks(perturbations=perturbations))
+    new = {"attack_model": 2, "transfer_perturbations": 2, "draw_transfer": 2, "draw_perturbations": 2}
+    assert planned == PERTURBED | new | {"draw_attacks": 2}
+
+    before = {path: path.stat().st_ino for path in project.folder.glob("results/small/attacks/*/pgd.h5")}
+    project.complete("--until", "transfer_perturbations")
+    assert len(before) == 2 and {path: path.stat().st_ino for path in before} == before
+    logs = [path.read_text() for path in project.folder.glob("results/small/logs/transfer_perturbations/*.log")]
+    assert [log.count("2 cells are there, 2 are missing") for log in logs] == [1, 1]
+
+
+def test_change_an_attack(project):
+    planned = configured(project, attacks=attacks(perturbations={"pgd": {"kind": "pgd", "steps": 2, "eps": "2/255"}}))
+    assert planned == PERTURBED | {"attack_model": 2, "transfer_perturbations": 2, "draw_attacks": 2}
+
+
+def test_attack_fewer_images(project):
+    planned = configured(project, attacks=attacks(samples=10))
+    assert planned == ATTACKS | {"attack_model": 2, "transfer_perturbations": 2, "attack_spatial": 2}
+
+
+def test_attack_one_model_less(project):
+    planned = configured(project, attacks=attacks(models=["vit"]))
+    assert planned == ATTACKS | {"transfer_perturbations": 1}
+
+
+def test_change_the_grid_of_rotations_and_translations(project):
+    spatial = STUDY["attacks"]["spatial"] | {"angles": 5}
+    planned = configured(project, attacks=attacks(spatial=spatial))
+    expected = {"attack_spatial": 2, "tabulate_spatial": 1, "draw_attacks": 2, "tabulate_failures": 1, "all": 1}
+    assert planned == expected
+
+
+def test_compare_perturbations_with_other_patches(project):
+    planned = configured(project, attacks=attacks(patch_sizes=[8, 32]))
+    assert planned == {"tabulate_patch_alignment": 1, "draw_attacks": 1, "draw_perturbations": 1, "all": 1}
+
+
+def test_change_how_attacks_step(project):
+    project.edit("workflow/withstand/attacks/space.py", "alpha=self._step", "alpha=-self._step")
+    expected = PERTURBED | {"attack_model": 2, "transfer_perturbations": 2, "draw_attacks": 2}
+    assert project.planned() == expected
+
+
 def test_change_a_metric(project):
     project.edit("workflow/withstand/metrics/intervals.py", 'method="wilson"', 'method="beta"')
-    assert project.planned() == {"summarise_model": 2, **SHAPE_BIAS, **TABLES}
+    assert project.planned() == {"summarise_model": 2, **SHAPE_BIAS, **TABLES, **NEW_CLEAN}
 
 
 def test_change_inference(project):
@@ -202,7 +278,7 @@ def test_change_inference(project):
     project.edit("workflow/withstand/inference.py", ".float() / 255", ".float() / 256")
     chosen = {"find_missed": 1, "prepare_images": 1, "draw_samples": 1}
     predicted = {"predict": 2, "predict_clean": 2, "summarise_model": 2}
-    assert project.planned() == chosen | predicted | SHAPE_BIAS | TABLES
+    assert project.planned() == chosen | predicted | SHAPE_BIAS | TABLES | NEW_CLEAN
 
 
 def test_change_a_figure(project):
@@ -212,6 +288,7 @@ def test_change_a_figure(project):
 
 def test_another_study_replaces_the_demo(project):
     other = copy.deepcopy(STUDY) | {"study": "other", "models": {"only": {"zoo": "vit_p8_base"}}}
+    del other["attacks"]
     other["datasets"] = {"validation": STUDY["datasets"]["validation"]}
     project.configure(other, "other.yaml")
     planned = project.planned("--configfile", "other.yaml")
@@ -221,6 +298,7 @@ def test_another_study_replaces_the_demo(project):
         "predict_clean": 1,
         "summarise_model": 1,
         "tabulate_accuracy": 1,
+        "tabulate_failures": 1,
         "tabulate_models": 1,
         "draw_samples": 1,
         "all": 1,
@@ -250,7 +328,7 @@ def test_another_reference(project):
     datasets["missed"]["missed_by"] = {"zoo": "vit_p16_base"}
     planned = configured(project, datasets=datasets)
     chosen = {"fetch_weights": 1, "find_missed": 1, "prepare_images": 1, "draw_samples": 1}
-    assert planned == chosen | {"predict_clean": 2, "summarise_model": 2} | SHAPE_BIAS | TABLES
+    assert planned == chosen | {"predict_clean": 2, "summarise_model": 2} | SHAPE_BIAS | TABLES | NEW_CLEAN
 
 
 def test_new_weights_in_the_zoo(project):
@@ -259,7 +337,7 @@ def test_new_weights_in_the_zoo(project):
         json.loads((zoo / "index.json").read_text())[name]["sha256"] for name in ("vit_p8_base", "resnet_gn_base")
     ]
     project.edit("workflow/withstand/zoo/index.json", *digests)
-    assert project.planned() == {"fetch_weights": 1} | MODEL
+    assert project.planned() == {"fetch_weights": 1} | SAME_NUMBER
 
 
 def test_another_split_of_generated_images(project):

@@ -11,7 +11,7 @@ from withstand.metrics.corruption_error import ALEXNET, corruption_errors, mean_
 from workflow_project import PROJECT, Project
 
 STUDIES = sorted(path.stem for path in (PROJECT / "studies").glob("*.yaml"))
-TABLES = {"tabulate_accuracy": 1, "tabulate_models": 1, "all": 1}
+TABLES = {"tabulate_accuracy": 1, "tabulate_failures": 1, "tabulate_models": 1, "all": 1}
 
 PLANNED = {
     # 9 sets in files, of which 2 are stored, in shards of 5,000, and of the others the first images;

@@ -62,6 +62,9 @@ threads_option = click.option(
 unreadable_option = click.option(
     "--unreadable", type=click.Choice(["stop", "skip"]), default="stop", show_default=True, help="Images not to decode."
 )
+batch_option = click.option(
+    "--batch-size", type=click.IntRange(min=1), default=128, show_default=True, help="Images in a forward pass."
+)
 code_option = click.option("--code", default=None, help="Digest of the code, kept with what it makes.")
 
 
@@ -340,9 +343,7 @@ def take_images(clean: Path, index: Path, wanted: dict, codec, code: str | None,
 @click.argument("image_sets", type=JSON)
 @click.option("--card", type=INPUT, required=True, help="The model's card.")
 @weights_option
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=128, show_default=True, help="Images in a forward pass."
-)
+@batch_option
 @code_option
 @device_option
 @threads_option
@@ -354,28 +355,118 @@ def predict(
     IMAGE_SETS is JSON, a list of {"dataset": NAME, "family": NAME, "images": [FILE of a shard, ...], "output": FILE}.
     With "corruptions" (a plan), "seed" and "codec", images are clean ones that are corrupted here; with "index",
     "corruptions" and "severities", the corrupted copies are read where a published set has them; with "source",
-    "range" and "policy" instead of "images", they are read from the source and put through the model's own resize.
+    "range" and "policy" instead of "images", they are read from the source and put through the model's own resize. With
+    "subset", {"count": N, "seed": N}, only so many of the samples are taken, the same whatever the order.
     """
     from withstand.steps.predict import predict as run
 
-    try:
-        sets = [_image_set(given, threads) for given in image_sets]
-    except (KeyError, TypeError) as error:
-        raise click.UsageError(f"an image set needs dataset, family, images and output ({error})") from error
+    sets = [_image_set(given, threads) for given in image_sets]
     run(card, weights, sets, batch_size=batch_size, device=device, code=code)
 
 
 def _image_set(given: dict, threads: int):
+    try:
+        return _open_image_set(given, threads)
+    except (KeyError, TypeError) as error:
+        raise click.UsageError(f"an image set needs dataset, family, images and output ({error})") from error
+
+
+def _open_image_set(given: dict, threads: int):
     from withstand.steps.predict import ImageSet
     from withstand.steps.stream import DownloadedSet, ResizedSet, StreamedSet
 
     paths = {key: [Path(path) for path in given[key]] for key in ("images", "selection") if key in given}
     paths |= {key: Path(given[key]) for key in ("index", "output") if key in given}
+    if "subset" in given:
+        from withstand.subsets import Subset
+
+        paths["subset"] = Subset(**given["subset"])
     if "source" in given:
         return ResizedSet(**{**given, **paths, "threads": threads})
     if "severities" in given:
         return DownloadedSet(**{**given, **paths, "threads": threads})
     return (StreamedSet if "corruptions" in given else ImageSet)(**{**given, **paths})
+
+
+@main.command()
+@click.argument("runs", type=JSON)
+@click.option("--card", type=INPUT, required=True, help="The model's card.")
+@weights_option
+@batch_option
+@code_option
+@device_option
+@threads_option
+def attack(
+    runs, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str, threads: int
+) -> None:
+    """Attack a model: perturbations, and its answers to them; those apart that are up to date.
+
+    RUNS is JSON, a list of image sets (see predict) that have besides "attack", {"kind": "gradient", "name": NAME,
+    "norm": "linf" or "l2", "eps": "1/255", "step_size": "1/2040", "steps": 8, "random_start": false, "restarts": 1,
+    "target": "none", "seed": 0} or {"kind": "autoattack", "name": NAME, "norm": ..., "eps": ..., "version": "standard",
+    "attacks": [], "seed": 0}, and "perturbations", the file to write.
+    """
+    from withstand.steps.attack import AttackRun
+    from withstand.steps.attack import attack as run
+
+    given = [(_without(each, "attack", "perturbations"), each) for each in runs]
+    found = [
+        AttackRun(_image_set(images, threads), each["attack"], Path(each["perturbations"])) for images, each in given
+    ]
+    run(card, weights, found, batch_size=batch_size, device=device, code=code)
+
+
+def _without(given: dict, *keys: str) -> dict:
+    missing = [key for key in keys if key not in given]
+    if missing:
+        raise click.UsageError(f"'{missing[0]}' is missing")
+    return {key: value for key, value in given.items() if key not in keys}
+
+
+@main.command()
+@click.argument("image_set", type=JSON)
+@click.option("--sources", type=JSON, required=True, help="List of [model, attack, file of perturbations] (JSON).")
+@click.option("--card", type=INPUT, required=True, help="The card of the model that is shown the images.")
+@weights_option
+@batch_option
+@code_option
+@device_option
+@threads_option
+def transfer(
+    image_set, sources, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str, threads: int
+) -> None:
+    """Show a model the perturbations that were made for others; what was computed before is kept.
+
+    IMAGE_SET is JSON, the clean images (see predict); its output is the file to write.
+    """
+    from withstand.steps.transfer import Source
+    from withstand.steps.transfer import transfer as run
+
+    found = [Source(model, name, Path(path)) for model, name, path in sources]
+    run(card, weights, _image_set(image_set, threads), found, batch_size=batch_size, device=device, code=code)
+
+
+@main.command()
+@click.argument("image_set", type=JSON)
+@click.option("--grid", type=JSON, required=True, help="Rotations and translations (JSON).")
+@click.option("--card", type=INPUT, required=True, help="The model's card.")
+@weights_option
+@batch_option
+@code_option
+@device_option
+@threads_option
+def attack_spatial(
+    image_set, grid, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str, threads: int
+) -> None:
+    """Show a model every rotation and translation of images.
+
+    IMAGE_SET is JSON, the clean images (see predict); its output is the file to write. The grid is {"rotation":
+    DEGREES, "translation": SHARE, "angles": N, "shifts": N, "draws": N, "padding": ..., "interpolation": ...,
+    "seed": N}.
+    """
+    from withstand.steps.attack_spatial import attack_spatial as run
+
+    run(card, weights, _image_set(image_set, threads), grid, batch_size=batch_size, device=device, code=code)
 
 
 @main.command()
@@ -390,13 +481,74 @@ def summarise(predictions: tuple[Path, ...], output: Path) -> None:
 
 @main.command()
 @click.argument("summaries", type=INPUT, nargs=-1, required=True)
-@click.option("--accuracy", type=OUTPUT, required=True, help="Table of accuracies to write.")
-@click.option("--failures", type=OUTPUT, required=True, help="Table of failures to write.")
-def tabulate_accuracy(summaries: tuple[Path, ...], accuracy: Path, failures: Path) -> None:
+@output_option
+def tabulate_accuracy(summaries: tuple[Path, ...], output: Path) -> None:
     """Join the models' accuracies to the study's table."""
     from withstand.steps.tabulate import tabulate_accuracy as run
 
-    run(summaries, accuracy, failures)
+    run(summaries, output)
+
+
+@main.command()
+@click.argument("tables", type=INPUT, nargs=-1, required=True)
+@output_option
+def tabulate_failures(tables: tuple[Path, ...], output: Path) -> None:
+    """Write what failed, and why, as tables remember it."""
+    from withstand.steps.tabulate import tabulate_failures as run
+
+    run(tables, output)
+
+
+@main.command()
+@click.argument("predictions", type=INPUT, nargs=-1, required=True)
+@output_option
+def tabulate_attacks(predictions: tuple[Path, ...], output: Path) -> None:
+    """Write the table of attacks, from predictions on clean and on perturbed images."""
+    from withstand.steps.tabulate_attacks import tabulate_attacks as run
+
+    run(predictions, output)
+
+
+clean_option = click.option(
+    "--clean", type=INPUT, multiple=True, required=True, help="Predictions on the clean images, one option a model."
+)
+
+
+@main.command()
+@click.argument("transfers", type=INPUT, nargs=-1, required=True)
+@clean_option
+@output_option
+def tabulate_transfer(transfers: tuple[Path, ...], clean: tuple[Path, ...], output: Path) -> None:
+    """Write the table of models on the perturbations made for others."""
+    from withstand.steps.tabulate_attacks import tabulate_transfer as run
+
+    run(transfers, clean, output)
+
+
+@main.command()
+@click.argument("answers", type=INPUT, nargs=-1, required=True)
+@clean_option
+@output_option
+def tabulate_spatial(answers: tuple[Path, ...], clean: tuple[Path, ...], output: Path) -> None:
+    """Write the table of models on rotated and translated images."""
+    from withstand.steps.tabulate_attacks import tabulate_spatial as run
+
+    run(answers, clean, output)
+
+
+@main.command()
+@click.argument("perturbations", type=INPUT, nargs=-1, required=True)
+@click.option("--card", "cards", type=INPUT, multiple=True, required=True, help="Card of a model.")
+@click.option("--source", type=JSON, required=True, help="Source of the images (JSON).")
+@click.option("--patch-sizes", type=JSON, default="[]", help="Squares besides models' own patches, in pixels (JSON).")
+@output_option
+def tabulate_patch_alignment(
+    perturbations: tuple[Path, ...], cards: tuple[Path, ...], source: dict, patch_sizes, output: Path
+) -> None:
+    """Write where perturbations are large: at the borders of patches, and on the object."""
+    from withstand.steps.tabulate_attacks import tabulate_patch_alignment as run
+
+    run(perturbations, cards, source, patch_sizes, output)
 
 
 @main.command()
@@ -470,11 +622,15 @@ def _draw_options(command: Callable) -> Callable:
     return command
 
 
-@main.command()
-@click.argument(
-    "kind", type=click.Choice(["accuracy_by_severity", "clean_against_corrupted", "held_out", "shape_bias"])
+FIGURES = (
+    *("accuracy_by_severity", "clean_against_corrupted", "held_out", "shape_bias"),
+    *("attacks", "transfer", "patch_alignment", "spatial", "spatial_landscape"),
 )
-@click.option("--table", type=INPUT, required=True, help="Table of accuracies, for shape_bias that of shape bias.")
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(FIGURES))
+@click.option("--table", type=INPUT, required=True, help="The table that is drawn.")
 @click.option("--models", type=INPUT, required=True, help="Table of models.")
 @click.option("--dataset", "datasets", required=True, multiple=True, help="Which dataset; for held_out any number.")
 @click.option(
@@ -482,14 +638,42 @@ def _draw_options(command: Callable) -> Callable:
     type=click.Choice(["stored", "published", "corrupt_after_resize", "model"]),
     help="Transform policy of the rows to draw; any by default.",
 )
+@click.option("--attack", help="The attack whose rows are drawn; any by default.")
 @_draw_options
 def draw(
-    kind: str, table: Path, models: Path, datasets, policy: str | None, svg: Path, png: Path, data: Path, style: dict
+    kind: str,
+    table: Path,
+    models: Path,
+    datasets,
+    policy: str | None,
+    attack: str | None,
+    svg: Path,
+    png: Path,
+    data: Path,
+    style: dict,
 ) -> None:
     """Draw a figure of a table."""
     from withstand.steps.draw import draw_table
 
-    draw_table(kind, table, models, datasets, style, svg=svg, png=png, data=data, policy=policy)
+    chosen = {"policy": policy, "attack": attack}
+    draw_table(kind, table, models, datasets, style, svg=svg, png=png, data=data, **chosen)
+
+
+@main.command()
+@click.argument("perturbations", type=INPUT, nargs=-1, required=True)
+@click.option("--table", type=INPUT, required=True, help="Table of patch alignment, which knows models' patches.")
+@click.option("--models", type=INPUT, required=True, help="Table of models.")
+@_draw_options
+def draw_perturbations(
+    perturbations: tuple[Path, ...], table: Path, models: Path, svg: Path, png: Path, data: Path, style: dict
+) -> None:
+    """Draw perturbations: their mean size at each pixel, and those of some images.
+
+    PERTURBATIONS are files of one attack, one a model.
+    """
+    from withstand.steps.draw import draw_perturbations as run
+
+    run(perturbations, table, models, style, svg=svg, png=png, data=data)
 
 
 @main.command()

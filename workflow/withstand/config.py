@@ -17,7 +17,8 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from withstand import timm_index, zoo
-from withstand.config_sources import CorruptedEntry, SourceEntry, Strict
+from withstand.config_attacks import AttackSettings
+from withstand.config_sources import CorruptedEntry, Id, SourceEntry, Strict
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
 from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, KINDS, open_source
 from withstand.errors import WithstandError, nearest
@@ -26,6 +27,9 @@ from withstand.files import file_name
 CLEAN = "clean"
 SHEET = 100
 """Images that the figure of a set's first images chooses from, where the set is not stored."""
+
+SUBSET = 1000
+"""Images that models are attacked on, where the config does not say how many."""
 
 POLICIES = ("stored", "published", "corrupt_after_resize", "model")
 """How images come to a model: the study's, resized; a corrupted set's own, resized; corrupted after the model's own
@@ -38,14 +42,6 @@ _LONGEST_STEM = 100
 
 class ConfigError(WithstandError):
     """A config that cannot be run: one line for each problem, with key, value and the nearest right one."""
-
-
-def _is_id(text: str) -> str:
-    if text in ("weights", "downloads"):
-        raise ValueError(f"the name '{text}' is taken")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
-        raise ValueError("a name is letters, digits, '_' and '-', beginning with a letter or digit")
-    return text
 
 
 def _is_known(known: Iterable[str], kind: str):
@@ -72,7 +68,6 @@ def _is_digest(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-Id = Annotated[str, AfterValidator(_is_id)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Severity = Annotated[int, Field(ge=SEVERITIES[0], le=SEVERITIES[-1])]
 CorruptionName = Annotated[str, AfterValidator(_is_known(CORRUPTIONS, "corruption"))]
@@ -386,6 +381,8 @@ class Study(Strict):
     """Families of corruptions by id."""
     recipes: dict[Id, Recipe] = Field({})
     """How models of this study are trained, by id."""
+    attacks: AttackSettings | None = None
+    """Attacks on models: adversarial perturbations, and worst-case rotation and translation."""
     images: ImageSettings = ImageSettings()
     """How images are stored."""
     figures: FigureSettings = FigureSettings()
@@ -393,7 +390,10 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _check_names(self) -> Study:
-        checks = (self._check_models, self._check_datasets, self._check_references, self._check_label_spaces)
+        checks = (
+            *(self._check_models, self._check_datasets, self._check_references, self._check_label_spaces),
+            self._check_attacks,
+        )
         problems = list(dict.fromkeys(problem for check in checks for problem in check()))
         if problems:
             raise ValueError("\n".join(problems))
@@ -415,6 +415,31 @@ class Study(Strict):
             yield from self._check_outputs(name, recipe)
         if CLEAN in self.families:
             yield "families.clean: the name is taken by the clean images"
+
+    def _check_attacks(self) -> Iterable[str]:
+        if self.attacks is None:
+            return
+        yield from self._check_subset("attacks", self.attacks.dataset, self.attacks.samples, self.attacks.models)
+        if not self.attacks.perturbations and self.attacks.spatial is None:
+            yield "attacks: give perturbations, spatial, or both"
+        for name in self.attacks.perturbations:
+            if name == CLEAN or name in self.families:
+                yield f"attacks.perturbations.{name}: the name is taken by images of the study; take another one"
+
+    def _check_subset(self, section: str, name: str, samples: int | None, models: Iterable[str]) -> Iterable[str]:
+        """What a section says of the images and models that it is about."""
+        for model in models:
+            if model not in self.models:
+                yield f"{section}.models: no model '{model}'{nearest(model, self.models)}"
+        if name not in self.datasets:
+            yield f"{section}.dataset: no dataset '{name}'{nearest(name, self.datasets)}"
+            return
+        if self.datasets[name].role == "training":
+            yield f"{section}.dataset: {name} is for training only"
+        if self._source(name).texture_labels([]) is not None or self._source(name).categories() is not None:
+            yield f"{section}.dataset: {name} has no one right output for each image"
+        if samples is not None and samples > self._whole_count(name):
+            yield f"{section}.samples: {samples} samples asked for, {name} has {self._whole_count(name)}"
 
     def _check_label_spaces(self) -> Iterable[str]:
         """One name of a label space must stand for one list of classes."""
@@ -600,6 +625,17 @@ class Study(Strict):
         """How many samples of a dataset's source its reference model is asked about at most."""
         entry = self.datasets[dataset]
         return entry.pool or self._source(dataset).available() or entry.samples
+
+    def attacked(self) -> list[str]:
+        """The models that are attacked, by name."""
+        return [] if self.attacks is None else sorted(self.attacks.models or self.models)
+
+    def attacked_subset(self) -> dict:
+        """Which of the attacked dataset's samples (see ``subsets.Subset``)."""
+        return self._subset(self.attacks.dataset, self.attacks.samples)
+
+    def _subset(self, dataset: str, samples: int | None) -> dict:
+        return {"count": min(samples or SUBSET, self.sample_count(dataset)), "seed": self.seed}
 
     def judged_by_accuracy(self) -> list[str]:
         """Those on which there is one right answer: all but the sets of cue conflict."""

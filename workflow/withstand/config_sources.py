@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +15,18 @@ class Strict(BaseModel):
     """Knows its keys, and refuses others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _is_id(text: str) -> str:
+    if text in ("weights", "downloads"):
+        raise ValueError(f"the name '{text}' is taken")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
+        raise ValueError("a name is letters, digits, '_' and '-', beginning with a letter or digit")
+    return text
+
+
+Id = Annotated[str, AfterValidator(_is_id)]
+"""A name of the user's choice that becomes part of paths."""
 
 
 def _is_there(path: str) -> str:

@@ -18,27 +18,22 @@ name only when it is whole, and is never changed afterwards; readers need no loc
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
-import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import h5py
-import hdf5plugin
 import numpy as np
 import xxhash
 from PIL import Image
 
+from withstand import hdf5
 from withstand.errors import WithstandError
-from withstand.files import atomic_output
 
 FORMAT = "withstand-images-2"
 JPEG_QUALITY = 85
@@ -48,11 +43,10 @@ Codec = Literal["raw", "jpeg"]
 
 _CHUNK_BYTES = 1 << 16
 _APPEND_BYTES = 1 << 20
-_SPARE_BYTES = 1 << 21
 
 
 class ImageFileError(WithstandError):
-    """A file of the image store that cannot be read or written as one."""
+    """Samples or images that do not fit a file of the image store."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +81,12 @@ class Samples:
         self._check(self.labels)
         if self.texture_labels is not None:
             self._check(self.texture_labels)
+
+    def take(self, positions: np.ndarray) -> Samples:
+        """Those at some positions."""
+        texture_labels = None if self.texture_labels is None else self.texture_labels[positions]
+        ids = [self.ids[position] for position in positions]
+        return replace(self, ids=ids, labels=self.labels[positions], texture_labels=texture_labels)
 
     def _check(self, labels: np.ndarray) -> None:
         if len(self.ids) != len(labels):
@@ -127,7 +127,7 @@ class ImageWriter:
                 shape=(*shape, self._size, self._size, 3),
                 dtype=np.uint8,
                 chunks=(1, images_per_chunk, self._size, self._size, 3),
-                compression=hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=hdf5plugin.Blosc.NOSHUFFLE),
+                compression=hdf5.fast_filter(),
             )
         else:
             group.create_dataset("bytes", shape=(0,), maxshape=(None,), dtype=np.uint8, chunks=(_APPEND_BYTES,))
@@ -139,7 +139,7 @@ class ImageWriter:
         Batches come in order, severity by severity.
         """
         self._announce(corruption, severity_index, start, images)
-        with _writing(self._path):
+        with hdf5.writing(self._path):
             if self._codec == "raw":
                 self._file[corruption]["images"][severity_index, start : start + len(images)] = images
             else:
@@ -158,7 +158,7 @@ class ImageWriter:
             self.write(corruption, severity_index, start, images)
             return
         self._announce(corruption, severity_index, start, images)
-        with _writing(self._path):
+        with hdf5.writing(self._path):
             _append_jpegs(self._file[corruption], severity_index, start, encoded)
 
     def _announce(self, corruption: str, severity_index: int, start: int, images: np.ndarray) -> None:
@@ -168,15 +168,10 @@ class ImageWriter:
                 f"images of {corruption} are {images.dtype} {images.shape[1:]}, "
                 f"expected uint8 {(self._size, self._size, 3)}"
             )
-        self._check_space(images.nbytes)
+        hdf5.check_space(self._path, images.nbytes)
         if start == 0:
             self._content.update(f"{corruption} {severity_index}".encode())
         self._content.update(np.ascontiguousarray(images))
-
-    def _check_space(self, count: int) -> None:
-        """Stop while HDF5 can still close the file: it may crash when a write fails for want of space."""
-        if shutil.disk_usage(self._path.parent).free < count + _SPARE_BYTES:
-            raise ImageFileError(f"{self._path}: cannot be written ({os.strerror(errno.ENOSPC)})")
 
 
 def _append_jpegs(group: h5py.Group, severity_index: int, start: int, encoded: Sequence[bytes]) -> None:
@@ -199,23 +194,17 @@ def create(path: str | Path, samples: Samples, *, size: int, codec: Codec, origi
         origin: what is needed to make the file again (source, parameters, seed, code digest, versions).
 
     Raises:
-        ImageFileError: if the disk is full or the file cannot be written.
+        Hdf5Error: if the disk is full or the file cannot be written.
     """
-    with atomic_output(path) as temporary:
-        with _writing(path):
-            file = h5py.File(temporary, "w", locking=False, track_order=True)
-        try:
-            with _writing(path):
-                _write_samples(file, samples)
-                file.attrs.update({"format": FORMAT, "height": size, "width": size, "codec": codec})
-                file.attrs["origin"] = json.dumps(origin, sort_keys=True)
-            writer = ImageWriter(file, Path(path), samples, size, codec)
-            yield writer
-            with _writing(path):
-                file.attrs["content"] = writer.content
-        finally:
-            with _writing(path):
-                file.close()
+    with hdf5.create(path) as file:
+        with hdf5.writing(path):
+            _write_samples(file, samples)
+            file.attrs.update({"format": FORMAT, "height": size, "width": size, "codec": codec})
+            file.attrs["origin"] = json.dumps(origin, sort_keys=True)
+        writer = ImageWriter(file, Path(path), samples, size, codec)
+        yield writer
+        with hdf5.writing(path):
+            file.attrs["content"] = writer.content
 
 
 def _write_samples(file: h5py.File, samples: Samples) -> None:
@@ -233,33 +222,16 @@ def _write_samples(file: h5py.File, samples: Samples) -> None:
     file.attrs["label_space"] = samples.label_space
 
 
-@contextmanager
-def _writing(path: str | Path) -> Iterator[None]:
-    """Tell what HDF5 says of a full disk or a failed write, with the name of the file."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise ImageFileError(f"{path}: cannot be written ({_reason(error)})") from error
-
-
 class ImageFile:
     """A file of the store, open for reading. Use it as a context manager.
 
     Raises:
-        ImageFileError: if the file is missing, truncated, or not of this format.
+        Hdf5Error: if the file is missing, truncated, or not of this format.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        try:
-            self._file = h5py.File(self.path, "r", locking=False)
-        except OSError as error:
-            raise ImageFileError(
-                f"{self.path}: not a readable HDF5 file ({_reason(error)}); delete it and run again"
-            ) from error
-        if self._file.attrs.get("format") != FORMAT:
-            self._file.close()
-            raise ImageFileError(f"{self.path}: an HDF5 file, but not of the image store ({FORMAT})")
+        self._file = hdf5.open_file(self.path, FORMAT)
 
     def __enter__(self) -> ImageFile:
         return self
@@ -320,15 +292,13 @@ class ImageFile:
         """
         group = self._file[corruption]
         rows = np.arange(len(self))[samples]
-        try:
+        with hdf5.reading(f"{self.path}: {corruption}"):
             if "images" in group and isinstance(samples, slice):
                 return group["images"][severity_index, samples]
             if "images" in group:  # one by one: HDF5 is fifteen times slower at a selection of scattered points
                 return np.stack([group["images"][severity_index, row] for row in rows])
             offsets = group["offsets"][severity_index]
             return np.stack([decode(group["bytes"][offsets[row] : offsets[row + 1]].tobytes()) for row in rows])
-        except OSError as error:
-            raise ImageFileError(f"{self.path}: {corruption} cannot be read ({_reason(error)})") from error
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:
@@ -342,11 +312,3 @@ def decode(data: bytes) -> np.ndarray:
     """Encoded image bytes to uint8 (height, width, 3), RGB."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, in a few words: the system's own where HDF5 passes an error number on."""
-    number = re.search(r"errno = (\d+)", str(error))
-    if number:
-        return os.strerror(int(number[1]))
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 CPU_PIXELS = 1 << 19
 """Pixels of a forward pass on a CPU: ten images of 224 px. More leave the caches, and may take three times as long."""
+
+Result = TypeVar("Result")
 
 READ_AHEAD = 4
 """Batches held ready while the model computes."""
@@ -72,7 +75,7 @@ def predict_set(
         progress(copies, f"{facts['model']} on {facts['dataset']}, {facts['family']}", "images") as advance,
     ):
         logits = []
-        for batch in prefetch(_batches(chain([first], shards), batch_size), READ_AHEAD):
+        for batch in prefetch(batches(chain([first], shards), batch_size), READ_AHEAD):
             logits.append(forward(batch.images))
             advance(len(batch.images))
             if batch.last:
@@ -89,23 +92,42 @@ def predict_set(
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Images uint8 (n, height, width, 3) of one shard under one condition; ``last`` completes the condition."""
+class Batch:
+    """Images of one shard under one condition.
+
+    Attributes:
+        samples: those of the shard.
+        start: the position of the batch's first sample among them.
+        images: uint8 (n, height, width, 3).
+        last: whether it completes the condition.
+    """
 
     samples: Samples
     corruption: str
     severity: int
+    start: int
     images: np.ndarray
     last: bool
 
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of its samples."""
+        return self.samples.ids[self.start : self.start + len(self.images)]
 
-def _batches(shards: Iterable[Shard], size: int) -> Iterator[_Batch]:
+    @property
+    def labels(self) -> np.ndarray:
+        """Their labels, int64 (n)."""
+        return self.samples.labels[self.start : self.start + len(self.images)]
+
+
+def batches(shards: Iterable[Shard], size: int) -> Iterator[Batch]:
+    """The images of shards, condition by condition, in batches of ``size`` that end with each condition."""
     for shard in shards:
         samples = shard.samples
         for corruption, severity, index in shard.conditions:
             for start in range(0, len(shard), size):
                 images = shard.read(corruption, index, slice(start, start + size))
-                yield _Batch(samples, corruption, severity, images, last=start + size >= len(shard))
+                yield Batch(samples, corruption, severity, start, images, last=start + size >= len(shard))
 
 
 def label_modes(samples: Samples, outputs: int, label_space: str) -> tuple[str, ...]:
@@ -191,12 +213,52 @@ def _float(values: torch.Tensor) -> np.ndarray:
     return values.numpy().astype(np.float32)
 
 
+class Passes:
+    """Splits work on images into passes whose size steps down, for good, when memory runs out; on a CPU they are small
+    for speed."""
+
+    def __init__(self, batch_size: int, device: torch.device | str = "cpu") -> None:
+        self.batch_size, self._device = batch_size, torch.device(device)
+
+    def most(self, pixels: int) -> int:
+        """Most images of so many pixels in a pass."""
+        fit = max(1, CPU_PIXELS // pixels) if self._device.type == "cpu" else self.batch_size
+        return min(self.batch_size, fit)
+
+    def __call__(self, work: Callable[[slice], Result], count: int, pixels: int) -> list[Result]:
+        """What ``work`` returns for consecutive slices of ``count`` images of so many pixels.
+
+        Raises:
+            WithstandError: if memory does not suffice for a single image.
+        """
+        parts, start = [], 0
+        while start < count:
+            stop = min(count, start + self.most(pixels))
+            try:
+                parts.append(work(slice(start, stop)))
+            except Exception as error:
+                if not is_memory_error(error):
+                    raise
+                self._step_down()
+                continue
+            start = stop
+        return parts
+
+    def _step_down(self) -> None:
+        if self.batch_size == 1:
+            raise WithstandError(f"out of memory on {self._device} with a single image")
+        self.batch_size //= 2
+        print(f"out of memory: going on with batches of {self.batch_size}", file=sys.stderr)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
 class Forward:
-    """A model with a batch size that steps down, for good, when memory runs out; on a CPU it is small for speed."""
+    """A model that answers images, in passes whose size steps down when memory runs out."""
 
     def __init__(self, model: Classifier, outputs: int, batch_size: int, device: torch.device | str = "cpu") -> None:
         self._model, self._outputs, self._device = model, outputs, torch.device(device)
-        self.batch_size = batch_size
+        self.passes = Passes(batch_size, device)
 
     def __call__(self, images: np.ndarray) -> torch.Tensor:
         """uint8 (n, height, width, 3) to float32 logits (n, outputs) on the CPU.
@@ -206,42 +268,45 @@ class Forward:
             WithstandError: if memory does not suffice for a single image.
         """
         pixels = torch.from_numpy(images)
-        most = max(1, CPU_PIXELS // (images.shape[1] * images.shape[2])) if self._device.type == "cpu" else len(images)
-        parts, start = [], 0
-        while start < len(pixels):
-            part = pixels[start : start + min(self.batch_size, most)]
-            try:
-                parts.append(self._forward(part))
-            except Exception as error:
-                if not is_memory_error(error):
-                    raise
-                self._step_down()
-                continue
-            start += len(part)
-        return torch.cat(parts)
+        size = images.shape[1] * images.shape[2]
+        return torch.cat(self.passes(lambda part: self._forward(pixels[part]), len(pixels), size))
 
     @torch.inference_mode()
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
         images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-        try:
+        with model_errors():
             logits = self._model(images)
-        except Exception as error:
-            if is_memory_error(error) or _is_machine_error(error):
-                raise
-            raise ModelError(f"the model fails: {type(error).__name__}: {error}") from error
-        expected = (len(pixels), self._outputs)
-        if not isinstance(logits, torch.Tensor) or logits.shape != expected:
-            found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-            raise ModelError(f"the model returns {found} for a batch of {len(pixels)}, expected {expected}")
+        check_logits(logits, len(pixels), self._outputs)
         return logits.float().cpu()
 
-    def _step_down(self) -> None:
-        if self.batch_size == 1:
-            raise WithstandError(f"out of memory on {self._device} with a single image")
-        self.batch_size //= 2
-        print(f"out of memory: going on with batches of {self.batch_size}", file=sys.stderr)
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+
+@contextmanager
+def model_errors() -> Iterator[None]:
+    """Tell errors of a model's own code from those of the machine.
+
+    Raises:
+        ModelError: for whatever a model raises.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        if is_memory_error(error) or _is_machine_error(error):
+            raise
+        raise ModelError(f"the model fails: {type(error).__name__}: {error}") from error
+
+
+def check_logits(logits: object, count: int, outputs: int) -> None:
+    """Refuse what are no logits of so many images.
+
+    Raises:
+        ModelError: if they are not.
+    """
+    expected = (count, outputs)
+    if not isinstance(logits, torch.Tensor) or logits.shape != expected:
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(f"the model returns {found} for a batch of {count}, expected {expected}")
 
 
 def is_memory_error(error: BaseException) -> bool:

@@ -5,6 +5,7 @@
     top5_<mode> int32 list, top5_probability_<mode> float32 list, label_probability_<mode> float32,
     squared_probability_<mode> float32 (sum of squared probabilities), correct_<mode> bool
     logits float16 list, for label spaces up to 100 outputs
+    fell_at int16, linf float32, l2 float32, without_gradient bool, for attacks (see ``ATTACK_COLUMNS``)
 
 ``<mode>`` is ``all`` (every output of the model) and ``subset`` (outputs masked to the set's classes); the columns
 of ``subset`` are absent where the set has all classes. Classes are indices into the outputs, in both modes. Where a
@@ -18,7 +19,7 @@ failed; such a file has no rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,8 +38,24 @@ class PredictionFileError(WithstandError):
     """A file that does not hold predictions."""
 
 
+ATTACK_COLUMNS = (
+    pa.field("fell_at", pa.int16()),
+    pa.field("linf", pa.float32()),
+    pa.field("l2", pa.float32()),
+    pa.field("without_gradient", pa.bool_()),
+)
+"""What an attack adds: after how many steps the model first answered as the attack wants (-1: never), the size of the
+perturbation in [0, 1] pixel space, and whether the gradient was zero at the start."""
+
+
 def schema(
-    outputs: int, modes: tuple[str, ...], facts: Mapping, *, cue_conflict: bool = False, classes: int | None = None
+    outputs: int,
+    modes: tuple[str, ...],
+    facts: Mapping,
+    *,
+    cue_conflict: bool = False,
+    classes: int | None = None,
+    more: Sequence[pa.Field] = (),
 ) -> pa.Schema:
     """The columns for a model with that many outputs, on a set with that many classes, and the file's metadata."""
     top = min(5, classes or outputs)
@@ -63,7 +80,7 @@ def schema(
         ]
     if outputs <= MAX_STORED_LOGITS:
         fields.append(pa.field("logits", pa.list_(pa.float16(), outputs)))
-    return pa.schema(fields, metadata={METADATA: json.dumps(dict(facts), sort_keys=True)})
+    return pa.schema([*fields, *more], metadata={METADATA: json.dumps(dict(facts), sort_keys=True)})
 
 
 class PredictionWriter:

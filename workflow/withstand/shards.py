@@ -28,8 +28,8 @@ class Shard(Protocol):
     def __len__(self) -> int:
         """Number of samples."""
 
-    def read(self, corruption: str, severity_index: int, samples: slice) -> np.ndarray:
-        """Images of one condition: uint8 (n, size, size, 3)."""
+    def read(self, corruption: str, severity_index: int, samples: slice | np.ndarray) -> np.ndarray:
+        """Images of one condition, of a slice or of some positions: uint8 (n, size, size, 3)."""
 
 
 class CorruptedShard:
@@ -101,6 +101,25 @@ class ReadShard:
 
     def read(self, corruption: str, severity_index: int, samples: slice) -> np.ndarray:
         return self._pixels[samples]
+
+
+class PartialShard:
+    """Some of the samples of a shard.
+
+    Args:
+        positions: which, ascending.
+    """
+
+    def __init__(self, whole: Shard, positions: np.ndarray) -> None:
+        self._whole, self._positions = whole, positions
+        self.samples = whole.samples.take(positions)
+        self.size, self.conditions = whole.size, whole.conditions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def read(self, corruption: str, severity_index: int, samples: slice) -> np.ndarray:
+        return self._whole.read(corruption, severity_index, self._positions[samples])
 
 
 class DownloadedShard:

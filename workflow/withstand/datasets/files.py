@@ -261,6 +261,9 @@ class IndexedSource:
         rows = np.array([self._rows[sample_id] for sample_id in sample_ids], dtype=np.int64)
         return self._table[name].to_numpy()[rows].astype(np.int64)
 
+    def foreground(self, sample_id: str) -> None:
+        return None
+
     def read(self, sample_id: str) -> np.ndarray:
         """The image of a sample: uint8 (height, width, 3), RGB.
 

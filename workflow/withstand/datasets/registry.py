@@ -53,6 +53,9 @@ class Source(Protocol):
     def read(self, sample_id: str) -> np.ndarray:
         """The image of a sample: uint8 (height, width, 3), RGB."""
 
+    def foreground(self, sample_id: str) -> np.ndarray | None:
+        """The share of each pixel that the object covers: float32 (height, width); None where nobody knows."""
+
 
 GENERATED_KINDS = ("shapetex", "shapetex_renditions", "shapetex_cue_conflict")
 """Kinds whose samples are drawn."""

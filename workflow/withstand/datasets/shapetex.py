@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from withstand.datasets import splits
-from withstand.datasets.drawing.scenes import SIZE, compose, photograph
+from withstand.datasets.drawing.scenes import SIZE, Scene, compose, photograph
 from withstand.datasets.drawing.shapes import SHAPES
 from withstand.datasets.drawing.textures import TEXTURES
 from withstand.random import Stream
@@ -49,6 +49,13 @@ class Generated:
     def texture_labels(self, sample_ids: Sequence[str]) -> np.ndarray | None:
         return None
 
+    def scene(self, sample_id: str) -> tuple[Scene, Stream]:
+        """What a sample shows, and the random numbers that the way of showing it takes next."""
+        raise NotImplementedError
+
+    def foreground(self, sample_id: str) -> np.ndarray:
+        return self.scene(sample_id)[0].mask
+
 
 @dataclass(frozen=True)
 class Source(Generated):
@@ -66,10 +73,13 @@ class Source(Generated):
         """Classes take turns, so any first n of a split are balanced."""
         return numbers(sample_ids) % len(CLASSES)
 
-    def read(self, sample_id: str) -> np.ndarray:
+    def scene(self, sample_id: str) -> tuple[Scene, Stream]:
         stream = Stream(SEED, "shapetex", sample_id)
         shape, texture = CLASSES[self.labels([sample_id])[0]]
-        return photograph(compose(stream, shape, texture), stream)
+        return compose(stream, shape, texture), stream
+
+    def read(self, sample_id: str) -> np.ndarray:
+        return photograph(*self.scene(sample_id))
 
 
 def numbers(sample_ids: Sequence[str]) -> np.ndarray:

@@ -13,7 +13,7 @@ from itertools import permutations
 import numpy as np
 
 from withstand.datasets import splits
-from withstand.datasets.drawing.scenes import compose, photograph
+from withstand.datasets.drawing.scenes import Scene, compose, photograph
 from withstand.datasets.shapetex import CLASSES, SEED, Generated, numbers
 from withstand.random import Stream
 
@@ -41,11 +41,13 @@ class Source(Generated):
     def texture_labels(self, sample_ids: Sequence[str]) -> np.ndarray:
         return self._pairs(sample_ids)[:, 1]
 
-    def read(self, sample_id: str) -> np.ndarray:
+    def scene(self, sample_id: str) -> tuple[Scene, Stream]:
         stream = Stream(SEED, "shapetex cue conflict", sample_id)
         of_shape, of_texture = self._pairs([sample_id])[0]
-        scene = compose(stream, CLASSES[of_shape][0], CLASSES[of_texture][1])
-        return photograph(scene, stream, most_faded=_MOST_FADED)
+        return compose(stream, CLASSES[of_shape][0], CLASSES[of_texture][1]), stream
+
+    def read(self, sample_id: str) -> np.ndarray:
+        return photograph(*self.scene(sample_id), most_faded=_MOST_FADED)
 
     def _pairs(self, sample_ids: Sequence[str]) -> np.ndarray:
         return np.array(PAIRS)[numbers(sample_ids) % len(PAIRS)]

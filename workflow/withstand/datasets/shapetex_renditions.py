@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from withstand.datasets import splits
-from withstand.datasets.drawing.scenes import compose
+from withstand.datasets.drawing.scenes import Scene, compose
 from withstand.datasets.drawing.styles import STYLES
 from withstand.datasets.shapetex import CLASSES, SEED, Generated, numbers
 from withstand.random import Stream
@@ -37,9 +37,12 @@ class Source(Generated):
     def labels(self, sample_ids: Sequence[str]) -> np.ndarray:
         return np.array(DRAWN)[numbers(sample_ids) % len(DRAWN)]
 
-    def read(self, sample_id: str) -> np.ndarray:
+    def scene(self, sample_id: str) -> tuple[Scene, Stream]:
         stream = Stream(SEED, "shapetex renditions", sample_id)
         shape, texture = CLASSES[self.labels([sample_id])[0]]
+        return compose(stream, shape, texture), stream
+
+    def read(self, sample_id: str) -> np.ndarray:
         turn = numbers([sample_id])[0] // len(DRAWN)
         draw = list(STYLES.values())[turn % len(STYLES)]
-        return draw(compose(stream, shape, texture), stream)
+        return draw(*self.scene(sample_id))

@@ -29,6 +29,9 @@ CHOICES = ["label_mode", "policy"]
 CHARACTERS_PER_INCH = 17
 """Of a footnote."""
 
+SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr_r"
+"""Colours of heat maps, from light to dark, and of deviations from a middle; for the colour-blind and in print."""
+
 INK, MUTED, GRID = "#222222", "#6b6b6b", "#e3e3e3"
 
 _SETTINGS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.95
@@ -13,6 +14,14 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     low, high = proportion_confint(successes, trials, alpha=1 - LEVEL, method="wilson")
     share = successes / trials  # which rounding may put outside, where it is 0 or 1
     return min(float(low), share), max(float(high), share)
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """Student's interval of the mean of independent values: float (n); as wide as the axis for a single one."""
+    if len(values) < 2:
+        return -np.inf, np.inf
+    half = stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * stats.sem(values)
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def clustered_wilson(successes: np.ndarray, trials: int) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
@@ -25,12 +26,14 @@ def draw_table(
     png: Path,
     data: Path,
     policy: str | None = None,
+    attack: str | None = None,
 ) -> None:
     """Draw a figure of some datasets' rows of a table.
 
     Args:
         kind: a module of :mod:`withstand.figures` with ``select`` and ``draw``.
         policy: the transform policy whose rows are drawn, with the clean images to compare with; None for any.
+        attack: the attack whose rows are drawn; None for any.
 
     Raises:
         WithstandError: if no model has the results that are drawn.
@@ -39,6 +42,8 @@ def draw_table(
     rows = rows[rows["dataset"].isin(datasets)]
     if policy is not None:
         rows = rows[(rows["policy"] == policy) | _compared_with(rows, policy)]
+    if attack is not None:
+        rows = rows[rows["attack"] == attack]
     module = import_module(f"withstand.figures.{kind}")
     drawn = module.select(rows, pd.read_parquet(models))
     if drawn.empty:
@@ -53,6 +58,31 @@ def _compared_with(rows: pd.DataFrame, policy: str) -> pd.Series:
     if policy != "published" or "family" not in rows:
         return pd.Series(False, index=rows.index)
     return (rows["policy"] == "stored") & (rows["family"] == "clean")
+
+
+def draw_perturbations(
+    files: Sequence[Path], table: Path, models: Path, style: Mapping, *, svg: Path, png: Path, data: Path
+) -> None:
+    """Draw the perturbations of one attack on several models; models that could not be attacked are left out.
+
+    Args:
+        files: one a model.
+        table: where perturbations are large, which knows models' patches.
+
+    Raises:
+        WithstandError: if there are none.
+    """
+    from withstand.figures import perturbations
+    from withstand.perturbations import PerturbationFile
+
+    with ExitStack() as stack:
+        opened = [stack.enter_context(PerturbationFile(path)) for path in files]
+        drawn = perturbations.select(opened, pd.read_parquet(table), pd.read_parquet(models))
+        if not drawn:
+            raise WithstandError(f"{files[0].name}: no model could be attacked")
+        with figure_style():
+            save(perturbations.draw(drawn, Style(**style)), svg, png, Style(**style).dpi)
+        write_text(data, perturbations.table(drawn).to_csv(index=False))
 
 
 def draw_samples(images: Path, style: Mapping, *, svg: Path, png: Path, data: Path) -> None:

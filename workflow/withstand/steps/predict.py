@@ -5,16 +5,21 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from withstand import predictions
 from withstand.errors import ModelError
 from withstand.images import ImageFile
 from withstand.provenance import versions
 from withstand.steps.models import read_card
+from withstand.subsets import Subset
+
+if TYPE_CHECKING:
+    from withstand.models import Classifier
+    from withstand.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class ImageSet:
     Attributes:
         policy: ``stored``, the study's stored images, resized on the device to what the model wants; or
             ``published``, so for images of a corrupted set as published.
+        subset: which samples; None for all.
     """
 
     dataset: str
@@ -31,20 +37,42 @@ class ImageSet:
     images: Sequence[Path]
     output: Path
     policy: Literal["stored", "published"] = "stored"
+    subset: Subset | None = None
 
     def inputs(self) -> dict:
         """What the images are: equal for sets with the same ones."""
-        return {"images": [content(path) for path in self.images]}
+        return {"images": [content(path) for path in self.images], **chosen(self.subset)}
 
     def samples(self) -> int:
         """Number of samples of all shards."""
-        return sum(count(path) for path in self.images)
+        found = sum(count(path) for path in self.images)
+        return found if self.subset is None else min(found, self.subset.count)
 
-    def shards(self, card: Mapping, device: str) -> Iterator[ImageFile]:
+    def shards(self, card: Mapping, device: str) -> Iterator[Shard]:
         """The shards, one after the other."""
+        if self.subset is None:
+            for path in self.images:
+                with ImageFile(path) as file:
+                    yield file
+        else:
+            yield from self._parts(self.subset)
+
+    def _parts(self, subset: Subset) -> Iterator[Shard]:
+        from withstand.shards import PartialShard
+
+        positions = subset.positions([sample_id for path in self.images for sample_id in _ids(path)])
+        start = 0
         for path in self.images:
             with ImageFile(path) as file:
-                yield file
+                here = positions[(start <= positions) & (positions < start + len(file))]
+                if len(here):
+                    yield PartialShard(file, here - start)
+                start += len(file)
+
+
+def chosen(subset: Subset | None) -> dict:
+    """What inputs say of a subset; nothing for all samples."""
+    return {} if subset is None else {"subset": asdict(subset)}
 
 
 def content(path: Path) -> str:
@@ -57,6 +85,11 @@ def count(path: Path) -> int:
     """Number of samples of a file."""
     with ImageFile(path) as file:
         return len(file)
+
+
+def _ids(path: Path) -> list[str]:
+    with ImageFile(path) as file:
+        return list(file.samples.ids)
 
 
 def predict(
@@ -79,15 +112,10 @@ def predict(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<number>``.
         code: digest of the code that makes predictions.
     """
-    model = _LazyModel(read_card(card_path), weights, device)
+    model = LazyModel(read_card(card_path), weights, device)
     for image_set in image_sets:
-        inputs = {
-            **image_set.inputs(),
-            "model": model.card["source"],
-            "weights": model.card.get("weights"),
-            "code": code,
-        }
-        if _is_current(image_set.output, inputs):
+        inputs = image_set.inputs() | model.inputs(code)
+        if is_current(image_set.output, inputs):
             print(f"{image_set.output} is up to date", file=sys.stderr)
             continue
         names = {"dataset": image_set.dataset, "family": image_set.family, "model": model.card["model"]}
@@ -99,18 +127,31 @@ def predict(
             predictions.write_failure(image_set.output, facts, str(error))
 
 
-class _LazyModel:
+class LazyModel:
     """A model that is loaded when first needed, and whose failure to load is told each time."""
 
     def __init__(self, card: Mapping, weights: Path | None, device: str) -> None:
         self.card, self._weights, self._device = card, weights, device
+
+    def inputs(self, code: str | None) -> dict:
+        """What the answers depend on besides images: equal for equal models."""
+        return {"model": self.card["source"], "weights": self.card.get("weights"), "code": code}
+
+    def facts(self) -> dict:
+        """How it computes, for the metadata of results."""
+        return {"weights": self.card.get("weights"), "dtype": "float32", "device": _device_name(self.device)}
 
     @cached_property
     def device(self) -> str:
         return choose_device(self._device)
 
     @cached_property
-    def classifier(self):
+    def classifier(self) -> Classifier:
+        """The model on its device.
+
+        Raises:
+            ModelError: if it cannot be loaded, or its card already says why there is none.
+        """
         from withstand import models
 
         if self.card["failure"]:
@@ -118,24 +159,24 @@ class _LazyModel:
         return models.load(self.card["source"], self._weights, self.device)
 
 
-def _predict_set(model: _LazyModel, image_set: ImageSet, facts: dict, batch_size: int) -> None:
+def _predict_set(model: LazyModel, image_set: ImageSet, facts: dict, batch_size: int) -> None:
     from withstand.inference import predict_set
 
     classifier = model.classifier
-    facts |= {"weights": model.card["weights"], "dtype": "float32", "device": _device_name(model.device)}
     predict_set(
         classifier,
         image_set.shards(model.card, model.device),
         image_set.output,
         images=image_set.samples(),
         outputs=model.card["outputs"],
-        facts=facts,
+        facts=facts | model.facts(),
         batch_size=batch_size,
         device=model.device,
     )
 
 
-def _is_current(output: Path, inputs: Mapping) -> bool:
+def is_current(output: Path, inputs: Mapping) -> bool:
+    """Whether a file of predictions is there, of a model that did not fail, and made of the same inputs."""
     try:
         facts = predictions.read_facts(output)
     except predictions.PredictionFileError:

@@ -17,6 +17,7 @@ from withstand.files import sha256
 from withstand.images import Codec, ImageFile
 from withstand.prefetch import in_order
 from withstand.steps.predict import content, count
+from withstand.subsets import Subset
 
 if TYPE_CHECKING:
     from withstand.datasets.registry import Source
@@ -79,6 +80,7 @@ class ResizedSet:
         selection: a file of sample ids to take ``range`` of, or none.
         index: what a scan of the source's files found; None for images that are drawn.
         unreadable: whether an image that cannot be decoded stops the step, or is left out.
+        subset: which samples of the range; None for all.
     """
 
     dataset: str
@@ -94,6 +96,7 @@ class ResizedSet:
     index: Path | None = None
     unreadable: Literal["stop", "skip"] = "stop"
     threads: int = 1
+    subset: Subset | None = None
 
     def inputs(self) -> dict:
         """What the images are: equal for sets with the same ones."""
@@ -104,7 +107,8 @@ class ResizedSet:
 
     def samples(self) -> int:
         """Number of samples."""
-        return self.range[1] - self.range[0]
+        found = self.range[1] - self.range[0]
+        return found if self.subset is None else min(found, self.subset.count)
 
     def _reader(self) -> Source:
         from withstand.datasets.registry import open_samples
@@ -119,7 +123,7 @@ class ResizedSet:
         ids = (chosen or reader.sample_ids(stop))[start:stop]
         if len(ids) < stop - start:
             raise WithstandError(f"{self.dataset}: {start + len(ids):,} samples found, {stop:,} wanted")
-        return ids
+        return ids if self.subset is None else [ids[position] for position in self.subset.positions(ids)]
 
     def shards(self, card: Mapping, device: str) -> Iterator:
         """Blocks of samples, one after the other."""

@@ -83,19 +83,27 @@ def summarise(predictions: Sequence[Path], output: Path) -> None:
         tables.append(rows.assign(model=model, dataset=dataset, policy=policy))
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=ACCURACY.names)
     metadata = {"failures": failures, "versions": sorted(versions)}
-    _write(rows, ACCURACY.with_metadata({METADATA: json.dumps(metadata)}), output)
+    write_table(rows, ACCURACY.with_metadata({METADATA: json.dumps(metadata)}), output)
 
 
-def tabulate_accuracy(summaries: Sequence[Path], accuracy: Path, failures: Path) -> None:
-    """Join the models' tables to those of the study; the versions behind the rows go into the metadata."""
+def tabulate_accuracy(summaries: Sequence[Path], output: Path) -> None:
+    """Join the models' tables to that of the study; failures and the versions behind the rows go into the metadata."""
     read = [pq.read_table(path) for path in summaries]
     notes = [json.loads(table.schema.metadata[METADATA]) for table in read]
     versions = sorted({tuple(version) for note in notes for version in note["versions"]})
-    behind = {"versions": [dict(zip(RESULT_LIBRARIES, version, strict=True)) for version in versions]}
+    behind = {
+        "versions": [dict(zip(RESULT_LIBRARIES, version, strict=True)) for version in versions],
+        "failures": [failure for note in notes for failure in note["failures"]],
+    }
     rows = pd.concat([table.to_pandas() for table in read])
-    _write(rows, ACCURACY.with_metadata({METADATA: json.dumps(behind)}), accuracy)
-    failed = [failure for note in notes for failure in note["failures"]]
-    _write(pd.DataFrame(failed, columns=FAILURES.names), FAILURES, failures)
+    write_table(rows, ACCURACY.with_metadata({METADATA: json.dumps(behind)}), output)
+
+
+def tabulate_failures(tables: Sequence[Path], output: Path) -> None:
+    """Write what failed, and why, as the metadata of tables says it."""
+    notes = [json.loads((pq.read_schema(path).metadata or {}).get(METADATA, "{}")) for path in tables]
+    failed = [failure for note in notes for failure in note.get("failures", [])]
+    write_table(pd.DataFrame(failed, columns=FAILURES.names), FAILURES, output)
 
 
 def tabulate_shape_bias(predictions: Sequence[Path], output: Path) -> None:
@@ -105,7 +113,7 @@ def tabulate_shape_bias(predictions: Sequence[Path], output: Path) -> None:
         facts = read_facts(path)
         if "failure" not in facts:
             tables.append(shape_bias_rows(path).assign(**{key: facts[key] for key in ("model", "dataset", "policy")}))
-    _write(pd.concat(tables) if tables else pd.DataFrame(columns=SHAPE_BIAS.names), SHAPE_BIAS, output)
+    write_table(pd.concat(tables) if tables else pd.DataFrame(columns=SHAPE_BIAS.names), SHAPE_BIAS, output)
 
 
 def warnings(accuracy: Path, failures: Path) -> list[str]:
@@ -123,7 +131,7 @@ def warnings(accuracy: Path, failures: Path) -> list[str]:
 
 def tabulate_models(cards: Sequence[Path], descriptions: Mapping[str, Mapping], output: Path) -> None:
     """Write the table of models from their cards and what the config says of them (family, pre-training)."""
-    _write(pd.DataFrame([_model_row(read_card(path), descriptions) for path in cards]), MODELS, output)
+    write_table(pd.DataFrame([_model_row(read_card(path), descriptions) for path in cards]), MODELS, output)
 
 
 def _model_row(card: Mapping, descriptions: Mapping[str, Mapping]) -> dict:
@@ -141,7 +149,8 @@ def _model_row(card: Mapping, descriptions: Mapping[str, Mapping]) -> dict:
     }
 
 
-def _write(rows: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
+def write_table(rows: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
+    """Write rows as a table with just the columns of a schema, and its metadata."""
     table = pa.Table.from_pandas(rows.reindex(columns=schema.names), schema=schema, preserve_index=False)
     with atomic_output(path) as temporary:
         pq.write_table(table.replace_schema_metadata(schema.metadata), temporary, compression="zstd")

@@ -1,0 +1,182 @@
+"""Tables and figures of attacks: against closed forms, and as pictures that can be drawn."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+from withstand import perturbations
+from withstand.metrics.attacks import attack_rows, spatial_rows, transfer_rows
+from withstand.metrics.intervals import mean_interval, wilson
+from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, grids, patch_borders, ratios, step_borders
+from withstand.predictions import METADATA
+from withstand.steps.draw import draw_perturbations, draw_table
+from withstand.steps.tabulate_attacks import tabulate_patch_alignment, tabulate_spatial, tabulate_transfer
+
+
+def answers(correct, loss=None, ids=None) -> pd.DataFrame:
+    n = len(correct)
+    ids = [f"s{number}" for number in range(n)] if ids is None else ids
+    loss = np.arange(n, dtype=float) if loss is None else loss
+    return pd.DataFrame({"sample_id": ids, "correct_all": correct, "loss": loss})
+
+
+def of(rows: pd.DataFrame, **keys) -> pd.Series:
+    for key, value in keys.items():
+        rows = rows[rows[key] == value]
+    (row,) = rows.to_dict("records")
+    return row
+
+
+def test_rows_of_an_attack():
+    clean = answers([True] * 8 + [False] * 2).iloc[::-1]  # in another order
+    attacked = answers([True] * 3 + [False] * 6 + [True]).assign(
+        fell_at=[-1, -1, 2, 1, 1, 2, 2, 2, 0, 0], l2=np.arange(10) / 10
+    )
+    rows = attack_rows(clean, attacked, steps=2)
+    assert of(rows, metric="clean_accuracy")["value"] == 0.8
+    row = of(rows, metric="accuracy")
+    assert (row["value"], row["low"], row["high"], row["n"]) == (0.4, *wilson(4, 10), 10)
+    row = of(rows, metric="fooled")
+    assert (row["value"], row["n"]) == (5 / 8, 8), "of those right before"
+    surviving = [of(rows, metric="surviving", step=step)["value"] for step in range(3)]
+    assert surviving == [0.8, 0.6, 0.2]
+    row = of(rows, metric="l2")
+    low, high = stats.t.interval(0.95, 9, attacked["l2"].mean(), stats.sem(attacked["l2"]))
+    assert (row["value"], row["low"], row["high"]) == pytest.approx((0.45, low, high), abs=1e-12)
+
+
+def test_a_mean_of_one_has_no_bounds():
+    assert mean_interval(np.array([3.0])) == (-np.inf, np.inf)
+
+
+def test_rows_of_transfer():
+    clean = answers([True, True, True, False])
+    shown = pd.concat(
+        [
+            answers([False, True, True, False]).assign(source="a", attack="pgd"),
+            answers([True, True, True, True]).assign(source="b", attack="pgd"),
+        ]
+    )
+    rows = transfer_rows(clean, shown)
+    assert of(rows, source="a", metric="fooled")["value"] == pytest.approx(1 / 3)
+    assert of(rows, source="b", metric="fooled")["value"] == 0
+    assert of(rows, source="b", metric="accuracy")["value"] == 1
+    nothing = transfer_rows(answers([False] * 4), shown)
+    row = of(nothing, source="a", metric="fooled")
+    assert row["n"] == 0 and pd.isna(row["value"])
+
+
+def test_rows_of_rotations_and_translations():
+    clean = answers([True, True, True, True])
+    table = answers([True] * 4).assign(
+        correct_all=[[True, True], [True, False], [False, False], [True, True]],
+        drawn_correct_all=[[True], [True], [False], [True]],
+        worst_all=[0, 1, 1, 1],
+    )
+    rows = spatial_rows(clean, table, [[0.0, 0.0, 0.0], [30.0, 1.0, -1.0]])
+    assert of(rows, metric="clean_accuracy")["value"] == 1
+    assert of(rows, metric="worst")["value"] == 0.5 and of(rows, metric="worst_of_draws")["value"] == 0.75
+    row = of(rows, metric="mean")
+    assert (row["value"], row["n"], row["images"]) == (5 / 8, 8, 4)
+    assert row["high"] - row["low"] > np.subtract(*wilson(5, 8)[::-1]), "clustered by image"
+    assert [of(rows, metric="accuracy", angle=angle)["value"] for angle in (0, 30)] == [0.75, 0.5]
+    assert [of(rows, metric="worst_at", shift_x=shift)["value"] for shift in (0, 1)] == [0.25, 0.75]
+
+
+def test_borders_of_patches():
+    borders = patch_borders(16, 8)
+    assert borders.sum() == 256 - 4 * 36 and borders[7, 3] and borders[8, 3] and not borders[3, 3]
+    assert np.array_equal(np.flatnonzero(step_borders(16, 8)), [7])
+    # patches of 9.33 px, as those of 16 px of a model that wants 384 px are on an image of 224 px
+    scaled = np.flatnonzero(step_borders(28, 28 / 3))
+    assert np.array_equal(scaled, [8, 18])
+    assert list(grids(16, 8.0, [4.0])) == [(4.0, False), (8.0, True)]
+    assert list(grids(16, None, [2.0, 16.0, 32.0])) == [], "no inside, or no border between them"
+
+
+def test_ratios_of_known_patterns():
+    borders = patch_borders(16, 8)
+    doubled = np.where(borders, 2.0, 1.0)[None].repeat(3, 0)
+    assert ratios(doubled, borders) == pytest.approx([2, 2, 2])
+    masks = np.zeros((3, 16, 16))
+    masks[:, :8] = 1
+    assert ratios(np.where(masks > 0, 3.0, 2.0), masks) == pytest.approx([1.5] * 3)
+    # steps of 1 everywhere, and of 3 across borders, along both axes
+    line = np.cumsum([0, *np.where(step_borders(16, 8), 3, 1)])
+    pattern = (line[:, None] + line[None, :])[None, :, :, None].repeat(3, 3)
+    assert edge_ratios(pattern.astype(float), 8) == pytest.approx([3])
+    assert edge_ratios(np.random.default_rng(0).normal(size=(400, 16, 16, 3)), 8).mean() == pytest.approx(1, abs=0.02)
+    row = geometric_mean([np.array([2.0, 0.5]), np.array([4.0, np.nan, 0.0])])
+    assert (row["value"], row["n"]) == (pytest.approx(4 ** (1 / 3)), 3)
+    assert geometric_mean([np.array([np.nan])])["value"] is None
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two models' perturbations, one of which breaks off at borders of patches, and all tables of them."""
+    rng = np.random.default_rng(0)
+    ids = [f"test-{number:06d}" for number in range(12)]
+    for model, patch in (("vit", 8), ("resnet", None)):
+        noise = rng.integers(-8, 9, (12, 64, 64, 3)).astype(np.int8)
+        if patch:
+            noise = np.kron(rng.integers(-8, 9, (12, 8, 8, 1)), np.ones((1, 8, 8, 3))).astype(np.int8)
+        about = {"name": "pgd", "norm": "linf", "eps": "1/255", "steps": 8}
+        facts = {"model": model, "dataset": "test", "policy": "stored", "family": "pgd", "attack": about}
+        with perturbations.create(tmp_path / f"{model}.h5", 12, 1 / 2040, facts) as writer:
+            writer.write(ids, rng.integers(0, 256, (12, 64, 64, 3), dtype=np.uint8), noise)
+        card = {"model": model, "grid": [8, 8] if patch else None, "preprocessing": {"input_size": 64}, "failure": None}
+        (tmp_path / f"{model}.json").write_text(json.dumps(card))
+    models = [
+        {"model": name, "family": family, "parameters": 1, "pretraining_images": 1}
+        for name, family in (("vit", "ViT"), ("resnet", "ResNet"))
+    ]
+    pd.DataFrame(models).to_parquet(tmp_path / "models.parquet")
+    files = [tmp_path / "vit.h5", tmp_path / "resnet.h5"]
+    cards = [tmp_path / "vit.json", tmp_path / "resnet.json"]
+    source = {"kind": "shapetex", "split": "test"}
+    tabulate_patch_alignment(files, cards, source, [16], tmp_path / "patch_alignment.parquet")
+    return tmp_path
+
+
+def test_the_table_of_patch_alignment(study):
+    table = pd.read_parquet(study / "patch_alignment.parquet")
+    rows = table[(table["model"] == "vit") & (table["metric"] == "border_ratio") & (table["patch_size"] == 8)]
+    assert rows["own"].tolist() == [True] and rows["value"].iloc[0] == pytest.approx(1, abs=0.05)
+    assert table.groupby("model")["patch_size"].nunique().to_dict() == {"vit": 2, "resnet": 1}
+    resnet = table[(table["model"] == "resnet") & (table["metric"] == "edge_ratio")].iloc[0]
+    assert resnet["low"] < 1 < resnet["high"] and not resnet["own"]
+    foreground = table[table["metric"] == "foreground_ratio"]
+    assert len(foreground) == 2 and ((foreground["low"] < 1) & (foreground["high"] > 1)).all()
+    assert (table["n"] <= 12).all()
+
+
+@pytest.mark.parametrize("kind", ["patch_alignment", "perturbations"])
+def test_figures_of_perturbations_are_drawn(study, kind):
+    places = {"svg": study / "f.svg", "png": study / "f.png", "data": study / "f.csv"}
+    table, models = study / "patch_alignment.parquet", study / "models.parquet"
+    if kind == "perturbations":
+        draw_perturbations([study / "vit.h5", study / "resnet.h5"], table, models, {}, **places)
+        assert len(pd.read_csv(study / "f.csv")) == 2 * 64 * 64
+    else:
+        draw_table(kind, table, models, ["test"], {}, **places)
+        assert {"value", "low", "high", "n"} <= set(pd.read_csv(study / "f.csv"))
+    assert all(path.stat().st_size > 500 for path in places.values())
+
+
+def test_models_that_failed_are_remembered_by_tables(tmp_path):
+    clean = pa.table({"sample_id": ["a"], "loss": [0.1], "correct_all": [True]})
+    facts = {"model": "m", "dataset": "d", "policy": "stored", "versions": {}}
+    pq.write_table(clean.replace_schema_metadata({METADATA: json.dumps(facts)}), tmp_path / "clean.parquet")
+    empty = pa.table({"sample_id": pa.array([], pa.string())})
+    failed = empty.replace_schema_metadata({METADATA: json.dumps(facts | {"failure": "it broke"})})
+    pq.write_table(failed, tmp_path / "failed.parquet")
+    for tabulate, family in ((tabulate_transfer, "transfer"), (tabulate_spatial, "spatial")):
+        tabulate([tmp_path / "failed.parquet"], [tmp_path / "clean.parquet"], tmp_path / "t.parquet")
+        note = json.loads(pq.read_schema(tmp_path / "t.parquet").metadata[METADATA])
+        assert note["failures"] == [{"model": "m", "dataset": "d", "family": family, "reason": "it broke"}]
+        assert pq.read_table(tmp_path / "t.parquet").num_rows == 0

@@ -1,0 +1,1 @@
+"""Adversarial perturbations of images: by gradients, and by rotation and translation."""

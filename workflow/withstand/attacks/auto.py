@@ -1,0 +1,80 @@
+"""AutoAttack (Croce & Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+attacks", ICML 2020), by its authors' own code, packaged as pyautoattack.
+
+Its random numbers belong to the batch, not to the sample: its results depend on the batch size. It leaves samples alone
+that the model gets wrong anyway, or that it cannot make it get wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import torch
+from torch import nn
+
+from withstand.attacks.gradient import NEVER, Attacked, answer, check_finite
+from withstand.attacks.space import Norm, apply, toward_zero
+from withstand.errors import WithstandError
+from withstand.inference import model_errors
+
+Version = Literal["standard", "plus", "rand"]
+
+
+@dataclass(frozen=True)
+class AutoAttack:
+    """An attack.
+
+    Attributes:
+        eps: the most that a perturbation may measure in ``norm``, in [0, 1] pixel space.
+        version: ``standard`` (APGD-CE, targeted APGD-DLR and FAB, Square), ``plus`` (more of them), or ``rand`` (for
+            models with random parts).
+        attacks: which parts to run, in that order, instead of a version's.
+        seed: of the study.
+    """
+
+    norm: Norm
+    eps: Fraction
+    version: Version = "standard"
+    attacks: Sequence[str] = ()
+    seed: int = 0
+
+    unit = None
+
+
+def attack(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, given: AutoAttack) -> Attacked:
+    """Attack a model on a batch.
+
+    Args:
+        model: from float32 (n, 3, height, width) in [0, 1] to logits (n, outputs).
+        images: uint8 (n, height, width, 3), on the model's device.
+        labels: int64 (n).
+
+    Returns what :func:`withstand.attacks.gradient.attack` does; samples fall at step 0 or 1.
+
+    Raises:
+        ModelError: if the model fails, or a logit is not finite.
+        WithstandError: if pyautoattack is not installed.
+    """
+    try:
+        import pyautoattack
+    except ImportError:
+        raise WithstandError("AutoAttack needs pyautoattack: pip install 'withstand[autoattack]'") from None
+
+    pixels = (images.float() / 255).permute(0, 3, 1, 2).contiguous()
+    clean = answer(model, apply(images, torch.zeros_like(images, dtype=torch.float16), None))
+    check_finite(clean, "logits", labels.tolist())
+    parts = {"version": "custom", "attacks": list(given.attacks)} if given.attacks else {"version": given.version}
+    norm = {"linf": "Linf", "l2": "L2"}[given.norm]
+    attacker = pyautoattack.AutoAttack(
+        model, eps=float(given.eps), norm=norm, seed=given.seed, device=images.device, **parts
+    )
+    with model_errors():
+        found, _ = attacker.run_standard_evaluation(pixels, labels, batch_size=len(images))
+    stored = toward_zero((found - pixels).permute(0, 2, 3, 1))
+    logits = answer(model, apply(images, stored, None))
+    wrong_before, wrong = clean.argmax(1) != labels, logits.argmax(1) != labels
+    fell_at = torch.where(wrong_before, 0, torch.where(wrong, 1, NEVER))
+    return Attacked(stored, logits, fell_at, torch.zeros_like(wrong))

@@ -1,0 +1,182 @@
+"""Where perturbations live: the ball of an attack's budget about uint8 images, cut to the range of pixels.
+
+Images are uint8 (n, height, width, 3); perturbations have the same shape and are added in [0, 1] pixel space, where a
+grey level is 1/255. A perturbation is kept as it will be stored, so that what is applied again is the very image that
+the model answered.
+
+Steps of a fixed size from an image on the grid of grey levels stay on a lattice, whatever is cut off: there the attack
+computes with whole numbers, and int8 holds them exactly (:class:`Lattice`). Elsewhere (random starts, L2) perturbations
+are real, and float16 holds them, rounded towards zero so that they stay within budget and range (:class:`Ball`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import torch
+
+from withstand import random
+
+Norm = Literal["linf", "l2"]
+Keys = Callable[[int], torch.Tensor]
+"""Keys of random numbers, one a sample (see :func:`withstand.random.tensor_keys`), by the number of the draw."""
+
+GREY_LEVEL = Fraction(1, 255)
+_INT8 = 127
+_EXACT_FLOAT32 = 1 << 24
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How far, and in which steps.
+
+    Attributes:
+        norm: ``linf`` (the largest change of a channel of a pixel) or ``l2`` (over all of the image).
+        eps: the most that a perturbation may measure, in [0, 1] pixel space.
+        step_size: what one step may measure, in the same norm.
+        random_start: whether steps begin at a random point of the budget, instead of at the image.
+    """
+
+    norm: Norm
+    eps: Fraction
+    step_size: Fraction
+    random_start: bool = False
+
+    @property
+    def unit(self) -> Fraction | None:
+        """The distance of the lattice on which all perturbations lie, if int8 holds them; else None."""
+        if self.norm != "linf" or self.random_start:
+            return None
+        unit = _common(self.eps, self.step_size, GREY_LEVEL)
+        fits = self.eps / unit <= _INT8 and 1 / unit < _EXACT_FLOAT32
+        return unit if fits else None
+
+
+def _common(*lengths: Fraction) -> Fraction:
+    """The greatest length of which all of these are multiples; those of zero apart."""
+    lengths = [length for length in lengths if length]
+    denominator = math.lcm(*(length.denominator for length in lengths))
+    return Fraction(math.gcd(*(int(length * denominator) for length in lengths)), denominator)
+
+
+def space(budget: Budget) -> Lattice | Ball:
+    """The exact space where there is one."""
+    return Ball(budget) if budget.unit is None else Lattice(budget)
+
+
+def apply(images: torch.Tensor, perturbations: torch.Tensor, unit: Fraction | None) -> torch.Tensor:
+    """Perturbed images, float32 in [0, 1], of uint8 images and perturbations as stored.
+
+    Args:
+        images: uint8 (n, height, width, 3).
+        perturbations: int8 in units of ``unit``, or, without a unit, float16; of the same shape.
+    """
+    if unit is None:
+        return (images.float() / 255 + perturbations.float()).clamp_(0, 1)
+    return _on_lattice(images.float() * _per_grey_level(unit), perturbations.float(), unit)
+
+
+def magnitude(perturbations: torch.Tensor, unit: Fraction | None) -> torch.Tensor:
+    """The absolute change of each channel of each pixel, float32 in [0, 1], of perturbations as stored."""
+    absolute = perturbations.float().abs_()
+    return absolute if unit is None else absolute.mul_(float(unit))
+
+
+def toward_zero(values: torch.Tensor) -> torch.Tensor:
+    """Float32 to float16, never further from zero."""
+    rounded = values.half()
+    too_far = rounded.float().abs() > values.abs()
+    return (rounded.view(torch.int16) - too_far.to(torch.int16)).view(torch.float16)
+
+
+def _per_grey_level(unit: Fraction) -> int:
+    return int(GREY_LEVEL / unit)
+
+
+def _on_lattice(base: torch.Tensor, steps: torch.Tensor, unit: Fraction) -> torch.Tensor:
+    # whole numbers below 2^24 and one division: exact, so the same wherever it is computed
+    return (base + steps) / (255 * _per_grey_level(unit))
+
+
+class Lattice:
+    """Perturbations as whole numbers of units: float32 holding integers while an attack runs, int8 where stored."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.unit = budget.unit
+        self._most, self._step = int(budget.eps / self.unit), int(budget.step_size / self.unit)
+
+    def start(self, images: torch.Tensor, keys: Keys) -> torch.Tensor:
+        """No change: float32 of the images' shape."""
+        return torch.zeros_like(images, dtype=torch.float32)
+
+    def images(self, base: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
+        """Perturbed images in [0, 1]."""
+        return _on_lattice(base.float() * _per_grey_level(self.unit), changes, self.unit)
+
+    def step(self, base: torch.Tensor, changes: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """One step uphill."""
+        level = _per_grey_level(self.unit)
+        moved = torch.add(changes, gradient.sign(), alpha=self._step).clamp_(-self._most, self._most)
+        lowest = base.float().mul_(-level)
+        return moved.clamp_(lowest, lowest + 255 * level)
+
+    def stored(self, base: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
+        """As stored: int8."""
+        return changes.to(torch.int8)
+
+
+class Ball:
+    """Perturbations as real numbers: float32 while an attack runs, float16 where stored."""
+
+    unit = None
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._eps, self._step = float(budget.eps), float(budget.step_size)
+
+    def start(self, images: torch.Tensor, keys: Keys) -> torch.Tensor:
+        """No change, or a point drawn evenly from the budget, by each sample's keys: float32."""
+        if not self._budget.random_start:
+            return torch.zeros_like(images, dtype=torch.float32)
+        shape = tuple(images.shape[1:])
+        if self._budget.norm == "linf":
+            return self._cut(images, random.uniform(keys(0), shape).mul_(2).sub_(1).mul_(self._eps))
+        direction = _unit_length(random.normal(keys(0), shape))
+        share = random.uniform(keys(1), (1, 1, 1)) ** (1 / math.prod(shape))
+        return self._cut(images, direction * (share * self._eps))
+
+    def images(self, base: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
+        """Perturbed images in [0, 1]."""
+        return apply(base, changes, None)
+
+    def step(self, base: torch.Tensor, changes: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """One step uphill, back into the budget, then into the range of pixels."""
+        if self._budget.norm == "linf":
+            moved = torch.add(changes, gradient.sign(), alpha=self._step).clamp_(-self._eps, self._eps)
+        else:
+            moved = torch.add(changes, _unit_length(gradient), alpha=self._step)
+            moved *= (self._eps / _length(moved).clamp_(min=1e-12)).clamp_(max=1)
+        return self._cut(base, moved)
+
+    def stored(self, base: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
+        """As stored: float16, rounded towards zero."""
+        return toward_zero(changes)
+
+    @staticmethod
+    def _cut(images: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
+        pixels = images.float() / 255
+        return torch.minimum(torch.maximum(changes, -pixels), 1 - pixels)
+
+
+def _length(vectors: torch.Tensor) -> torch.Tensor:
+    """Euclidean length of each sample's vector: (n, 1, 1, 1)."""
+    return vectors.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+
+
+def _unit_length(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors of length one; zero where they are zero."""
+    return vectors / _length(vectors).clamp_(min=1e-30)

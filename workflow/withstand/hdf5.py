@@ -1,0 +1,99 @@
+"""HDF5 files: one writer each, whole or not there, readers without locks; errors with the file's name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+
+from withstand.errors import WithstandError
+from withstand.files import atomic_output
+
+_SPARE_BYTES = 1 << 21
+
+
+class Hdf5Error(WithstandError):
+    """An HDF5 file that cannot be read or written."""
+
+
+@contextmanager
+def create(path: str | Path) -> Iterator[h5py.File]:
+    """A new file, which appears under ``path`` when the block ends without an error.
+
+    Raises:
+        Hdf5Error: if the disk is full or the file cannot be made. What the block itself writes should be in a
+            :func:`writing` of its own.
+    """
+    with atomic_output(path) as temporary:
+        with writing(path):
+            file = h5py.File(temporary, "w", locking=False, track_order=True)
+        try:
+            yield file
+        finally:
+            with writing(path):
+                file.close()
+
+
+def open_file(path: Path, kind: str) -> h5py.File:
+    """Open a file to read.
+
+    Args:
+        kind: what its attribute ``format`` must be.
+
+    Raises:
+        Hdf5Error: if the file is missing, truncated, or of another format.
+    """
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise Hdf5Error(f"{path}: not a readable HDF5 file ({reason(error)}); delete it and run again") from error
+    if file.attrs.get("format") != kind:
+        file.close()
+        raise Hdf5Error(f"{path}: an HDF5 file, but not of the format {kind}")
+    return file
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Tell what HDF5 says of a full disk or a failed write, with the name of the file."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise Hdf5Error(f"{path}: cannot be written ({reason(error)})") from error
+
+
+@contextmanager
+def reading(what: str | Path) -> Iterator[None]:
+    """Tell what HDF5 says of damaged data: file, and part of it."""
+    try:
+        yield
+    except OSError as error:
+        raise Hdf5Error(f"{what} cannot be read ({reason(error)})") from error
+
+
+def check_space(path: Path, count: int) -> None:
+    """Stop before so many bytes are written, while HDF5 can still close the file: it may crash when a write fails for
+    want of space."""
+    if shutil.disk_usage(path.parent).free < count + _SPARE_BYTES:
+        raise Hdf5Error(f"{path}: cannot be written ({os.strerror(errno.ENOSPC)})")
+
+
+def fast_filter(*, bits: bool = False) -> hdf5plugin.Blosc:
+    """Compression that costs little more than none; with ``bits`` for small numbers, whose bits are sorted first."""
+    shuffle = hdf5plugin.Blosc.BITSHUFFLE if bits else hdf5plugin.Blosc.NOSHUFFLE
+    return hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=shuffle)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in a few words: the system's own where HDF5 passes an error number on."""
+    number = re.search(r"errno = (\d+)", str(error))
+    if number:
+        return os.strerror(int(number[1]))
+    return (str(error) or type(error).__name__).splitlines()[0]

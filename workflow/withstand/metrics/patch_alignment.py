@@ -1,0 +1,91 @@
+"""Where perturbations are large: at the borders of patches, and on the object.
+
+Each image gives a ratio of mean absolute perturbations, and the geometric mean over images is reported, with Student's
+interval on the logarithms. One means that the place makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from withstand.metrics.intervals import mean_interval
+
+
+def patch_borders(size: int, patch: float) -> np.ndarray:
+    """The pixels that touch a border between patches, or that of the image: bool (size, size).
+
+    Args:
+        size: height and width of the image, in pixels.
+        patch: side of a patch, in pixels of the image; need not be whole.
+    """
+    place = (np.arange(size) + 0.5) % patch
+    at_border = (place < 1) | (place > patch - 1)
+    return at_border[:, None] | at_border[None, :]
+
+
+def ratios(magnitudes: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Mean absolute perturbation in one place over that elsewhere, image by image: float64 (n).
+
+    Args:
+        magnitudes: float (n, height, width).
+        places: weights from 0 to 1 of the place, (height, width) for all images or (n, height, width).
+    """
+    inside = (magnitudes * places).sum((1, 2)) / np.broadcast_to(places, magnitudes.shape).sum((1, 2))
+    outside = (magnitudes * (1 - places)).sum((1, 2)) / (1 - np.broadcast_to(places, magnitudes.shape)).sum((1, 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return inside / outside
+
+
+def edge_ratios(perturbations: np.ndarray, patch: float) -> np.ndarray:
+    """Mean absolute step of perturbations across borders between patches over that inside them, image by image.
+
+    Steps are between neighbouring pixels, along both axes. Unlike sizes they tell where a pattern breaks off, even
+    where nearly every pixel uses up its budget.
+
+    Args:
+        perturbations: float (n, height, width, 3).
+        patch: side of a patch, in pixels of the image; need not be whole.
+
+    Returns float64 (n).
+    """
+    across = [step_borders(length, patch) for length in perturbations.shape[1:3]]
+    steps = [np.abs(np.diff(perturbations, axis=axis)).mean((3, 3 - axis)) for axis in (1, 2)]
+    inside, between = (
+        sum(step[:, where].sum(1) for step, where in zip(steps, chosen, strict=True)) / sum(map(np.sum, chosen))
+        for chosen in ([~where for where in across], across)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return between / inside
+
+
+def step_borders(length: int, patch: float) -> np.ndarray:
+    """Which steps between neighbouring pixels of a row cross a border between patches: bool (length - 1)."""
+    return np.floor((np.arange(1, length) + 0.5) / patch) != np.floor((np.arange(length - 1) + 0.5) / patch)
+
+
+def geometric_mean(found: Iterable[np.ndarray]) -> dict:
+    """Value, interval and number of ratios; images without a perturbation on one side do not count."""
+    values = np.concatenate(list(found))
+    logarithms = np.log(values[np.isfinite(values) & (values > 0)])
+    if not len(logarithms):
+        return {"value": None, "low": None, "high": None, "n": 0, "images": 0}
+    low, high = mean_interval(logarithms)
+    n = len(logarithms)
+    return {"value": np.exp(logarithms.mean()), "low": np.exp(low), "high": np.exp(high), "n": n, "images": n}
+
+
+def grids(size: int, own: float | None, others: Iterable[float]) -> Iterator[tuple[float, bool]]:
+    """Sides of patches in pixels of an image, each with whether it is the model's own, those apart that have no
+    inside, or no border between them.
+
+    Args:
+        size: height and width of the image, in pixels.
+        own: the model's own, if it has patches.
+        others: more of them.
+    """
+    for patch in sorted({*others, *([own] if own else [])}):
+        if patch_borders(size, patch).all() or not step_borders(size, patch).any():
+            continue
+        yield patch, patch == own

@@ -1,0 +1,192 @@
+"""What attacks made to tables: one job for all models, since their results are few rows a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from withstand.datasets.registry import open_source
+from withstand.metrics.attacks import attack_rows, spatial_rows, transfer_rows
+from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, grids, patch_borders, ratios
+from withstand.perturbations import PerturbationFile
+from withstand.predictions import LABEL_MODES, METADATA, read_facts
+from withstand.steps.models import read_card
+from withstand.steps.tabulate import SHAPE_BIAS, write_table
+
+_VALUE = [SHAPE_BIAS.field(name) for name in ("label_mode", "policy", "metric", "value", "low", "high", "n", "images")]
+_ATTACK = [("attack", pa.string()), ("norm", pa.string()), ("eps", pa.string())]
+
+ATTACKS = pa.schema(
+    [("model", pa.string()), ("dataset", pa.string()), *_ATTACK, *_VALUE, ("step", pa.int64())],
+)
+"""Every model under the attacks made for it (see :func:`withstand.metrics.attacks.attack_rows`)."""
+
+TRANSFER = pa.schema(
+    [("model", pa.string()), ("source", pa.string()), ("dataset", pa.string()), *_ATTACK, *_VALUE],
+)
+"""Every model on the perturbations that were made for the model ``source``; ``model`` is the one that is shown them."""
+
+SPATIAL = pa.schema(
+    [
+        ("model", pa.string()),
+        ("dataset", pa.string()),
+        *_VALUE,
+        *((name, pa.float64()) for name in ("angle", "shift_x", "shift_y")),
+    ]
+)
+"""Every model on rotated (degrees) and translated (pixels) images."""
+
+PATCH_ALIGNMENT = pa.schema(
+    [
+        ("model", pa.string()),
+        ("dataset", pa.string()),
+        *_ATTACK,
+        *(field for field in _VALUE if field.name != "label_mode"),
+        ("patch_size", pa.float64()),
+        ("own", pa.bool_()),
+    ]
+)
+"""Where perturbations are large, and where they break off: ``border_ratio``, their size at the borders of patches over
+that inside them, and ``edge_ratio``, the same of their steps from pixel to pixel, for the model's own patches and for
+others; and ``foreground_ratio``, their size on the object over that beside it. Sides of patches are in pixels of the
+image."""
+
+
+def tabulate_attacks(predictions: Sequence[Path], output: Path) -> None:
+    """Write the table of all models under the attacks made for them.
+
+    Args:
+        predictions: on clean and on perturbed images, of all models.
+    """
+    clean, attacked = _split(predictions)
+    tables, failures = [], []
+    for path, facts in attacked:
+        names = {"model": facts["model"], "dataset": facts["dataset"]}
+        if "failure" in facts:
+            failures.append(names | {"family": facts["family"], "reason": facts["failure"]})
+            continue
+        rows = attack_rows(_answers(clean[facts["model"]]), _answers(path), facts["attack"].get("steps", 1))
+        tables.append(rows.assign(**names, **_about(facts["attack"]), policy=facts["policy"]))
+    _write(tables, ATTACKS, failures, output)
+
+
+def tabulate_transfer(transfers: Sequence[Path], clean: Sequence[Path], output: Path) -> None:
+    """Write the table of all models on the perturbations made for others; its metadata says what was left out."""
+    of_model = {read_facts(path)["model"]: path for path in clean}
+    tables, failures, left_out = [], [], []
+    for path in transfers:
+        facts = read_facts(path)
+        names = {"model": facts["model"], "dataset": facts["dataset"]}
+        if "failure" in facts:
+            failures.append(names | {"family": "transfer", "reason": facts["failure"]})
+            continue
+        rows = transfer_rows(_answers(of_model[facts["model"]]), pq.read_table(path).to_pandas())
+        about = pd.DataFrame([{"attack": name} | given for name, given in facts["attacks"].items()])
+        if len(rows):
+            tables.append(rows.merge(about, on="attack").assign(**names, policy=facts["policy"]))
+        left_out += [names | {"cell": cell, "reason": reason} for cell, reason in facts["left_out"].items()]
+    _write(tables, TRANSFER, failures, output, left_out=left_out)
+
+
+def tabulate_spatial(answers: Sequence[Path], clean: Sequence[Path], output: Path) -> None:
+    """Write the table of all models on rotated and translated images."""
+    of_model = {read_facts(path)["model"]: path for path in clean}
+    tables, failures = [], []
+    for path in answers:
+        facts = read_facts(path)
+        names = {"model": facts["model"], "dataset": facts["dataset"]}
+        if "failure" in facts:
+            failures.append(names | {"family": "spatial", "reason": facts["failure"]})
+            continue
+        table = pq.read_table(path).to_pandas()
+        rows = spatial_rows(_answers(of_model[facts["model"]]), table, facts["transformations"])
+        tables.append(rows.assign(**names, policy=facts["policy"]))
+    _write(tables, SPATIAL, failures, output)
+
+
+def tabulate_patch_alignment(
+    perturbations: Sequence[Path], cards: Sequence[Path], source: Mapping, patch_sizes: Sequence[int], output: Path
+) -> None:
+    """Write where the perturbations of all models are large.
+
+    Args:
+        cards: the cards of the models.
+        source: the source of the images, which may know what their object is.
+        patch_sizes: squares to compare with besides models' own patches, in pixels of a model's input.
+    """
+    cards_by_model = {card["model"]: card for card in map(read_card, cards)}
+    foreground = open_source(source).foreground
+    tables = []
+    for path in perturbations:
+        with PerturbationFile(path) as file:
+            if file.failure:
+                continue
+            facts = file.facts
+            rows = _alignment_rows(file, cards_by_model[facts["model"]], foreground, patch_sizes)
+        names = {"model": facts["model"], "dataset": facts["dataset"], "policy": facts["policy"]}
+        tables.append(pd.DataFrame(rows).assign(**names, **_about(facts["attack"])))
+    _write(tables, PATCH_ALIGNMENT, [], output)
+
+
+_BLOCK = 64
+"""Perturbations that are read together."""
+
+
+def _alignment_rows(
+    file: PerturbationFile, card: Mapping, foreground: Callable, patch_sizes: Sequence[int]
+) -> list[dict]:
+    blocks = range(0, len(file.sample_ids), _BLOCK)
+    size = file.read(slice(0, 1)).shape[1]
+    scale = size / card["preprocessing"]["input_size"]
+    own = card["preprocessing"]["input_size"] / card["grid"][0] * scale if card.get("grid") else None
+    places = {
+        patch: (is_own, patch_borders(size, patch))
+        for patch, is_own in grids(size, own, [patch * scale for patch in patch_sizes])
+    }
+    found: dict[tuple, list[np.ndarray]] = {}
+    for start in blocks:
+        part = slice(start, start + _BLOCK)
+        changes = file.read(part).astype(np.float32)
+        magnitudes = np.abs(changes).mean(3)
+        for patch, (_, borders) in places.items():
+            found.setdefault(("border_ratio", patch), []).append(ratios(magnitudes, borders))
+            found.setdefault(("edge_ratio", patch), []).append(edge_ratios(changes, patch))
+        masks = [foreground(sample_id) for sample_id in file.sample_ids[part]]
+        if masks[0] is not None:
+            found.setdefault(("foreground_ratio", None), []).append(ratios(magnitudes, np.stack(masks)))
+    return [
+        {"metric": metric, "patch_size": patch, "own": places[patch][0] if patch else None} | geometric_mean(values)
+        for (metric, patch), values in found.items()
+    ]
+
+
+def _split(predictions: Sequence[Path]) -> tuple[dict[str, Path], list[tuple[Path, dict]]]:
+    """The predictions on clean images by model, and the others, each with its metadata."""
+    read = [(path, read_facts(path)) for path in predictions]
+    clean = {facts["model"]: path for path, facts in read if "attack" not in facts}
+    return clean, [(path, facts) for path, facts in read if "attack" in facts]
+
+
+def _answers(path: Path) -> pd.DataFrame:
+    """The columns of predictions that tables of attacks are made of."""
+    wanted = ["sample_id", "loss", "fell_at", "l2", *(f"correct_{mode}" for mode in LABEL_MODES)]
+    there = pq.read_schema(path).names
+    return pq.read_table(path, columns=[name for name in wanted if name in there]).to_pandas()
+
+
+def _about(attack: Mapping) -> dict:
+    return {"attack": attack["name"], "norm": attack["norm"], "eps": attack["eps"]}
+
+
+def _write(
+    tables: Sequence[pd.DataFrame], schema: pa.Schema, failures: Sequence[dict], output: Path, **notes: Sequence[dict]
+) -> None:
+    rows = pd.concat(tables) if tables else pd.DataFrame(columns=schema.names)
+    notes = {"failures": failures} | notes
+    write_table(rows, schema.with_metadata({METADATA: json.dumps(notes)}), output)

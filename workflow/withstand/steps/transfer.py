@@ -1,0 +1,141 @@
+"""One model on the perturbations that were made for it and for others; what was computed before is kept."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from withstand.errors import ModelError
+from withstand.files import atomic_output
+from withstand.perturbations import PerturbationFile
+from withstand.predictions import METADATA, PredictionFileError, read_facts
+from withstand.progress import progress
+from withstand.provenance import versions
+from withstand.steps.models import read_card
+from withstand.steps.predict import ImageSet, LazyModel
+from withstand.steps.stream import ResizedSet
+
+
+@dataclass(frozen=True)
+class Source:
+    """Perturbations: the model that they were made for, the attack, and their file."""
+
+    model: str
+    attack: str
+    perturbations: Path
+
+    @property
+    def cell(self) -> str:
+        """Its name among the cells of a target."""
+        return f"{self.model}/{self.attack}"
+
+
+def transfer(
+    card_path: Path,
+    weights: Path | None,
+    image_set: ImageSet | ResizedSet,
+    sources: Sequence[Source],
+    *,
+    batch_size: int,
+    device: str = "auto",
+    code: str | None = None,
+) -> None:
+    """Write what a model makes of the perturbations of several models: one cell a (model, attack).
+
+    A cell that is there already, of the same perturbations, images, weights and code, is not computed again.
+
+    The file has a row a sample and cell: source, attack, sample_id, label, loss, and, for each label mode, top1 and
+    correct. Its metadata names the cells with a digest of their perturbations; those that are left out, with the
+    reason (an attack that failed, or perturbations of other pixels); and how strong each attack is. A model that fails
+    has no rows, and the reason.
+
+    Args:
+        card_path: the card of the model that is shown the images.
+        image_set: the clean images; its output is the file to write.
+    """
+    model = LazyModel(read_card(card_path), weights, device)
+    facts = {
+        "model": model.card["model"],
+        "dataset": image_set.dataset,
+        "policy": image_set.policy,
+        "inputs": image_set.inputs() | model.inputs(code),
+        "versions": versions(),
+        "attacks": {},
+        "cells": {},
+        "left_out": {},
+    }
+    known = _known_cells(image_set.output, facts["inputs"])
+    wanted: dict[str, Source] = {}
+    for source in sources:
+        with PerturbationFile(source.perturbations) as file:
+            given = file.facts["attack"]
+            facts["attacks"][source.attack] = {key: given[key] for key in ("norm", "eps")}
+            if file.failure:
+                facts["left_out"][source.cell] = file.failure
+            else:
+                facts["cells"][source.cell] = file.content
+                wanted[source.cell] = source
+    kept = {cell: rows for cell, (content, rows) in known.items() if facts["cells"].get(cell) == content}
+    missing = {cell: source.perturbations for cell, source in wanted.items() if cell not in kept}
+    print(f"{len(kept)} cells are there, {len(missing)} are missing", file=sys.stderr)
+    try:
+        made, left_out = _show(model, image_set, missing, batch_size) if missing else ({}, {})
+        facts |= model.facts() if made else {}
+    except ModelError as error:
+        print(f"{model.card['model']} failed and is left out: {error}", file=sys.stderr)
+        _write({}, wanted, facts | {"failure": str(error), "cells": {}}, image_set.output)
+        return
+    facts["left_out"] |= left_out
+    facts["cells"] = {cell: content for cell, content in facts["cells"].items() if cell not in left_out}
+    _write(kept | made, wanted, facts, image_set.output)
+
+
+def _known_cells(path: Path, inputs: Mapping) -> dict[str, tuple[str, pd.DataFrame]]:
+    """The cells of an earlier file by name, each with the digest of its perturbations, if it has the same inputs."""
+    try:
+        facts = read_facts(path)
+    except PredictionFileError:
+        return {}
+    if facts.get("inputs") != inputs or "failure" in facts:
+        return {}
+    rows = pq.read_table(path).to_pandas()
+    cells = rows["source"] + "/" + rows["attack"]
+    return {cell: (content, rows[cells == cell]) for cell, content in facts["cells"].items()}
+
+
+def _show(
+    model: LazyModel, image_set: ImageSet | ResizedSet, files: Mapping[str, Path], batch_size: int
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    from withstand.attacks.transfer import transfer_set
+
+    classifier = model.classifier
+    with progress(image_set.samples() * len(files), f"perturbations on {model.card['model']}", "images") as advance:
+        return transfer_set(
+            classifier,
+            image_set.shards(model.card, model.device),
+            files,
+            outputs=model.card["outputs"],
+            batch_size=batch_size,
+            device=model.device,
+            advance=advance,
+        )
+
+
+def _write(cells: Mapping[str, pd.DataFrame], sources: Mapping[str, Source], facts: Mapping, output: Path) -> None:
+    tables = [
+        rows.assign(source=sources[cell].model, attack=sources[cell].attack) for cell, rows in sorted(cells.items())
+    ]
+    columns = ["source", "attack", "sample_id", "label", "loss"]
+    rows = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
+    order = columns + [column for column in rows.columns if column not in columns]
+    table = pa.Table.from_pandas(rows[order], preserve_index=False)
+    table = table.replace_schema_metadata({METADATA: json.dumps(facts, sort_keys=True)})
+    with atomic_output(output) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
