@@ -1,6 +1,7 @@
 """Sources in files: published layouts, their traps, and files of one's own."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -23,6 +24,7 @@ from withstand.datasets.imagenette import CLASSES
 from withstand.datasets.label_spaces import LabelError
 from withstand.datasets.registry import open_source
 from withstand.datasets.shape_categories import CATEGORIES
+from withstand.errors import WithstandError
 from withstand.steps.index import index_source
 
 FILES = {f"top/{name}/{number}.JPEG": picture(number) for number, name in enumerate(("cat", "cat", "dog"))}
@@ -579,9 +581,19 @@ def test_a_folder_of_archives_as_downloaded_is_found(tmp_path, index, few):
     files = {f"imagenet-a/{wnid}/1.jpg": b"x" for wnid in label_spaces.imagenet_subset("imagenet_a")}
     write_tar(tmp_path / "imagenet-a.tar", files)
     assert index(kind="imagenet_a", path=str(tmp_path)).available() == 200
-    write_folder(tmp_path / "v2", {"imagenetv2-top-images.tar.gz": b"x"})
-    with pytest.raises(SourceError, match=r"imagenetv2-top-images\.tar\.gz: compressed as a whole.*run gunzip"):
-        index(kind="imagenet_v2", variant="top-images", path=str(tmp_path / "v2"))
+
+
+@pytest.mark.parametrize("given", ["folder", "file"])
+def test_a_plain_archive_of_ones_own_may_be_called_gz(tmp_path, index, few, given):
+    few(imagenet_v2=1000)
+    path = tmp_path / "v2/imagenetv2-top-images.tar.gz"
+    path.parent.mkdir()
+    write_tar(path, {f"imagenetv2-top-images-format-val/{label}/x.jpeg": b"x" for label in range(1000)})
+    where = {"kind": "imagenet_v2", "variant": "top-images", "path": str(path if given == "file" else path.parent)}
+    assert index(**where).available() == 1000
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(WithstandError, match=r"imagenetv2-top-images\.tar\.gz: compressed as a whole.*run gunzip"):
+        index(**where)
 
 
 def test_a_file_name_that_is_no_text_is_told(tmp_path, index):

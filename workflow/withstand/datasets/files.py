@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from withstand.datasets.archives import Archive
-from withstand.datasets.containers import Location, Member, Reader, describe, members
+from withstand.datasets.containers import Location, Member, Reader, describe, is_gzip, members
 from withstand.datasets.decoding import ENCODED, UnreadableImageError, decode
 from withstand.errors import WithstandError
 from withstand.files import atomic_output
@@ -74,16 +74,15 @@ class FileSource:
         return [self.path] if Path(self.path).is_file() else []
 
     def roots(self) -> list[Path]:
-        """The folders or archives to scan: downloaded, or given; a folder may hold the archives as downloaded."""
+        """The folders or archives to scan: downloaded, or given; a folder may hold the archives as downloaded.
+
+        Raises:
+            SourceError: if it holds an archive that is compressed as a whole.
+        """
         if self.path is None:
             return [Path(path) for path in self.inputs()]
         folder = Path(self.path)
-        kept = [path for archive in self.archives() if (path := folder / archive.stored).is_file()]
-        compressed = [path for archive in self.archives() if (path := folder / archive.name).is_file()]
-        if compressed and not kept:
-            raise SourceError(
-                f"{compressed[0]}: compressed as a whole, which cannot be read in place; run gunzip on it"
-            )
+        kept = [path for archive in self.archives() if (path := _kept(folder, archive))]
         return kept or [folder]
 
     def images(self) -> Iterator[Member]:
@@ -130,6 +129,17 @@ class FileSource:
     def scan(self) -> Iterable[Entry]:
         """The samples, in their order."""
         raise NotImplementedError
+
+
+def _kept(folder: Path, archive: Archive) -> Path | None:
+    """Where an archive lies in a folder: as it is kept here, or as it is published, unless that is compressed."""
+    if (path := folder / archive.stored).is_file():
+        return path
+    if not (path := folder / archive.name).is_file():
+        return None
+    if is_gzip(path):
+        raise SourceError(f"{path}: compressed as a whole, which cannot be read in place; run gunzip on it")
+    return path
 
 
 def is_image(name: str) -> bool:
