@@ -460,6 +460,50 @@ def test_tiny_imagenet_has_an_order_of_its_own(tmp_path, index, few):
     assert np.array_equal(found.read("val_2"), pixels(files["t/val/images/val_2.JPEG"]))
 
 
+def tiny_imagenet_c(conditions=(("fog", 1), ("fog", 4), ("snow", 1), ("snow", 4))) -> dict[str, bytes]:
+    """A photograph a class, called like a test image of Tiny ImageNet, under some conditions: the brighter, the later
+    the class, and darker in snow and at higher severities."""
+    wnids = sorted(np.random.default_rng(0).choice(WNIDS, 200, replace=False).tolist())
+    return {
+        f"Tiny-ImageNet-C/{name}/{severity}/{wnid}/test_{(7 * number) % 200}.JPEG": encoded(
+            Image.new("RGB", (64, 64), (max(0, round(number * 255 / 199) - severity - 20 * (name == "snow")),) * 3),
+            "JPEG",
+        )
+        for name, severity in conditions
+        for number, wnid in enumerate(wnids)
+    }
+
+
+@pytest.mark.parametrize("write", [write_folder, write_tar])
+def test_tiny_imagenet_c_is_labelled_by_its_own_folders(tmp_path, index, few, write):
+    """Its images are no copies of Tiny ImageNet's (hendrycks/robustness#39)."""
+    few(tiny_imagenet_c=200)
+    files = tiny_imagenet_c()
+    path = str(write(tmp_path / "x", files))
+    found = index(kind="tiny_imagenet_c", labels="tiny-imagenet-200", path=path)
+    ids = found.sample_ids(200)
+    wnids = sorted({name.split("/")[3] for name in files})
+    assert found.class_names() == wnids and found.subset() == list(range(200))
+    assert [wnids[label] for label in found.labels(ids)] == [name.split("/")[0] for name in ids] == wnids
+    as_imagenet = index(kind="tiny_imagenet_c", labels="imagenet-1k", path=path)
+    assert [WNIDS[label] for label in as_imagenet.labels(ids)] == wnids and len(as_imagenet.class_names()) == 1000
+
+    with pytest.raises(SourceError, match="200 samples found, 10,000 expected"):
+        few(tiny_imagenet_c=10_000)
+        index(kind="tiny_imagenet_c", labels="tiny-imagenet-200", path=path)
+
+
+def test_classes_that_do_not_belong_to_tiny_imagenet_c_are_told(tmp_path, index, few):
+    few(tiny_imagenet_c=200)
+    files = tiny_imagenet_c((("fog", 1),))
+    name = next(iter(files))
+    more = files | {name.replace("/n", "/n0000000"): b"x"}
+    with pytest.raises(SourceError, match="images of 201 classes, expected 200"):
+        index(kind="tiny_imagenet_c", labels="tiny-imagenet-200", path=str(write_tar(tmp_path / "x", more)))
+    with pytest.raises(LabelError, match=r"class 'n0000000\d+' is no class of imagenet-1k"):
+        index(kind="tiny_imagenet_c", labels="imagenet-1k", path=str(write_tar(tmp_path / "x", more)))
+
+
 # Files of one's own
 
 
@@ -566,7 +610,7 @@ def test_every_archive_of_the_catalogue_is_named_and_checked():
     specs += [{"kind": "cifar_c", "classes": classes} | wanted for classes in (10, 100)]
     archives = [archive for spec in specs for archive in open_source(spec).archives()]
     assert {archive.stored for archive in archives} == {archive.stored for archive in catalogue.archives()}
-    assert len({archive.name for archive in archives}) == len(archives) == 21
+    assert len({archive.name for archive in archives}) == len(archives) == 22
     assert {archive.name for archive in archives if not archive.digests} == unchecked
     assert all(spec["kind"] in catalogue.LICENCES for spec in specs)
     only_noise = open_source({"kind": "imagenet_c", "corruptions": ["shot_noise"], "severities": [1]})

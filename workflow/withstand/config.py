@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from withstand import timm_index, zoo
 from withstand.config_sources import CorruptedEntry, SourceEntry, Strict
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
-from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, KINDS, open_source
+from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, KINDS, ONLY_CORRUPTED_KINDS, open_source
 from withstand.errors import WithstandError, nearest
 from withstand.files import file_name
 
@@ -262,6 +262,11 @@ class DatasetEntry(Strict):
     label: str | None = None
     """Name in figures; the dataset's id where it is not given."""
 
+    @property
+    def has_clean(self) -> bool:
+        """Whether there are clean images, and not corrupted copies alone."""
+        return self.source.kind not in ONLY_CORRUPTED_KINDS
+
     @model_validator(mode="after")
     def _check_missed_by(self) -> DatasetEntry:
         if self.missed_by is None:
@@ -491,6 +496,21 @@ class Study(Strict):
                 yield f"images.size: {self.images.size}, but {name} has images of {source.native_size()} px"
             if dataset.policy == "model" and dataset.role == "training":
                 yield f"datasets.{name}.policy: a training set is stored"
+            if not dataset.has_clean:
+                yield from self._check_only_corrupted(name, dataset)
+
+    def _check_only_corrupted(self, name: str, dataset: DatasetEntry) -> Iterable[str]:
+        """A set that was published only corrupted can be evaluated under families of its kind, and no more."""
+        kind = dataset.source.kind
+        for key in ("missed_by", "role"):
+            if getattr(dataset, key) not in (None, "evaluation"):
+                yield f"datasets.{name}.{key}: {kind} has no clean images"
+        if any(name in (recipe.dataset, recipe.validation) for recipe in self.recipes.values()):
+            yield f"datasets.{name}: {kind} has no clean images, and can be in no recipe"
+        if not dataset.families:
+            yield f"datasets.{name}.families: {kind} has no clean images; name families of it (source.kind: {kind})"
+        if dataset.policy == "model":
+            yield f"datasets.{name}.policy: {kind} has no clean images that models could resize; take stored"
 
     def _check_overlap(self, name: str, dataset: DatasetEntry) -> Iterable[str]:
         """Families of one policy are pooled, which would count a condition twice."""
@@ -506,6 +526,9 @@ class Study(Strict):
 
     def _check_family(self, name: str, dataset: DatasetEntry, key: str) -> Iterable[str]:
         family = self.families[key]
+        if family.source is None and not dataset.has_clean:
+            yield f"datasets.{name}.families: '{key}' is made of clean images, and {dataset.source.kind} has none"
+            return
         if dataset.policy == "model" and family.policy == "stored":
             yield (
                 f"datasets.{name}.families: the images of '{key}' are of the study's size, those of {name} of each"
@@ -565,15 +588,21 @@ class Study(Strict):
 
     def model_policy_sets(self) -> list[str]:
         """Those whose clean images every model resizes and crops itself."""
-        return [name for name in self.evaluated() if self.datasets[name].policy == "model"]
+        return [name for name in self.clean_sets() if self.datasets[name].policy == "model"]
 
     def stored_sets(self) -> list[str]:
         """Those whose clean images models get from the store."""
-        return [name for name in self.evaluated() if self.datasets[name].policy == "stored"]
+        return [name for name in self.clean_sets() if self.datasets[name].policy == "stored"]
 
     def evaluation_sets(self) -> list[tuple[str, str]]:
         """(dataset, family) of every image set that models are evaluated on."""
-        return [(name, family) for name in self.evaluated() for family in (CLEAN, *self.datasets[name].families)]
+        clean = self.clean_sets()
+        families = {name: (CLEAN,) * (name in clean) + self.datasets[name].families for name in self.evaluated()}
+        return [(name, family) for name in families for family in families[name]]
+
+    def clean_sets(self) -> list[str]:
+        """Those of which there are clean images, and not corrupted copies alone."""
+        return [name for name in self.evaluated() if self.datasets[name].has_clean]
 
     def stored_families(self) -> list[str]:
         """The families whose images lie in files."""
@@ -602,9 +631,9 @@ class Study(Strict):
         return entry.pool or self._source(dataset).available() or entry.samples
 
     def judged_by_accuracy(self) -> list[str]:
-        """Those on which there is one right answer: all but the sets of cue conflict."""
+        """Those whose clean images have one right answer: all but the sets of cue conflict."""
         conflicts = self.cue_conflict_sets()
-        return [name for name in self.evaluated() if name not in conflicts]
+        return [name for name in self.clean_sets() if name not in conflicts]
 
     def cue_conflict_sets(self) -> list[str]:
         """Those with a label for the texture beside that for the shape."""
@@ -619,6 +648,8 @@ class Study(Strict):
         entry = self.datasets[dataset]
         if entry.source.kind not in FILE_KINDS:
             return {}
+        if not entry.has_clean:
+            return {"with_images": False}
         given = {"unreadable": entry.unreadable}
         if self._source(dataset).native_size() != self.images.size:
             given |= {"crop_pct": self.images.crop_pct, "interpolation": self.images.interpolation}

@@ -7,13 +7,13 @@ its label, and where its bytes lie. Everything later reads the index; nothing is
     kind, file, member string, start, length int64 (see ``containers.Location``), encoding string
 
 The metadata holds class names, label space, the classes that occur and, where a class stands for several outputs,
-which. Labels are empty for corrupted copies: those are the clean sample's.
+which. Corrupted copies have the clean sample's label; what their folders say of it, where they do, is compared with it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
@@ -293,6 +293,10 @@ class IndexedImages:
         names = (*Location.__dataclass_fields__, "encoding")
         self._columns = {name: table[name].combine_chunks() for name in names}
 
+    def location(self, row: int) -> Location:
+        """Where the bytes in a row lie."""
+        return Location(**{name: self._columns[name][row].as_py() for name in Location.__dataclass_fields__})
+
     def read(self, row: int) -> tuple[Image.Image, bytes, str]:
         """The image in a row, in RGB, its bytes, and their encoding.
 
@@ -300,9 +304,7 @@ class IndexedImages:
             UnreadableImageError: if the bytes are no whole image; the message names the file.
             ContainerError: if the bytes cannot be read.
         """
-        values = {name: column[row].as_py() for name, column in self._columns.items()}
-        encoding = values.pop("encoding")
-        location = Location(**values)
+        encoding, location = self._columns["encoding"][row].as_py(), self.location(row)
         data = self._reader.read(location)
         try:
             return decode(data, encoding), data, encoding
@@ -313,8 +315,15 @@ class IndexedImages:
 class CorruptedCopies:
     """The corrupted copies of some samples, in the index of a downloaded set. Threads may share one."""
 
-    def __init__(self, path: Path, sample_ids: Sequence[str], corruptions: Sequence[str], severities: Sequence[int]):
-        """Raises ``SourceError`` if a sample has no copy under one of the conditions."""
+    def __init__(
+        self,
+        path: Path,
+        sample_ids: Sequence[str],
+        labels: Sequence[int],
+        corruptions: Sequence[str],
+        severities: Sequence[int],
+    ) -> None:
+        """Raises ``SourceError`` if a sample has no copy under one of the conditions, or one of another class."""
         import pyarrow as pa
         import pyarrow.compute as pc
         import pyarrow.dataset as ds
@@ -330,6 +339,15 @@ class CorruptedCopies:
                 if missing:
                     told = f"{len(missing)} samples have no copy, e.g. '{missing[0]}'"
                     raise SourceError(f"{path.parent.name}, {corruption} at severity {severity}: {told}")
+        self._check_classes(table, dict(zip(sample_ids, labels, strict=True)), path)
+
+    def _check_classes(self, table, labels: Mapping[str, int], path: Path) -> None:
+        found = zip(table["sample_id"].to_pylist(), table["label"].to_pylist(), strict=True)
+        for row, (sample_id, label) in enumerate(found):
+            if label is not None and label != labels[sample_id]:
+                names = read_facts(path)["class_names"]
+                told = f"lies in the folder of {names[label]}, but the clean image is of {names[labels[sample_id]]}"
+                raise SourceError(f"{describe(self._images.location(row))}: {told}")
 
     def read(self, corruption: str, severity: int, sample_id: str) -> tuple[Image.Image, bytes, str]:
         """The corrupted copy of a sample, its bytes and their encoding (see :meth:`IndexedImages.read`)."""
