@@ -163,6 +163,11 @@ def trained(**changes) -> dict:
             },
             "v.npz is read by timm; give timm instead of function",
         ),
+        (
+            "models.vit",
+            {"function": "a:b", "label_space": "x", "preprocessing": {"test_size": False}},
+            "preprocessing.test_size: only timm knows a size for tests; give preprocessing.input_size",
+        ),
     ],
 )
 def test_a_problem_is_one_line_with_key_and_advice(path, value, message):

@@ -104,8 +104,9 @@ class Preprocessing(Strict):
     """Share of the resized image that the centre crop of the model's own transform keeps."""
     crop_mode: Literal["center", "squash", "border"] | None = None
     """How the model's own transform crops, as timm calls it."""
-    test_size: bool = False
-    """Take the larger size at which timm tests some of its models, instead of the one they were trained at."""
+    test_size: bool = True
+    """Take the size, and the share to crop, at which timm tests a model, as its validation script does; for many it is
+    larger than the one they were trained at, which `false` takes."""
 
 
 class Pretraining(Strict):
@@ -193,7 +194,7 @@ class ModelEntry(Strict):
         given = self.preprocessing or Preprocessing()
         missing = [key for key in ("input_size", "mean", "std") if getattr(given, key) is None]
         missing = [f"preprocessing.{key}" for key in missing] + ([] if self.label_space else ["label_space"])
-        if given.test_size:
+        if "test_size" in given.model_fields_set:
             raise ValueError("preprocessing.test_size: only timm knows a size for tests; give preprocessing.input_size")
         if missing:
             raise ValueError(f"a function says nothing about its inputs and outputs: give {', '.join(missing)}")
