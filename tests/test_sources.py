@@ -385,19 +385,38 @@ def test_a_sample_that_is_there_twice_is_told(tmp_path, index, few):
         index(kind="imagenet", path=str(write_folder(tmp_path / "x", files)))
 
 
-def test_cue_conflict_keeps_what_disagrees(tmp_path, index, few):
-    few(cue_conflict=3)
-    names = ["cat/cat7-elephant2.png", "cat/cat8-cat1.png", "dog/dog1-cat10.png", "airplane/airplane3-dog1.png"]
-    files = {f"cue-conflict/{name}": picture(number, (224, 224), "PNG") for number, name in enumerate(names)}
+def test_cue_conflict_keeps_what_disagrees(tmp_path, index):
+    names = [f"{a}/{a}{n}-{b}{n + 1}.png" for a in reversed(CATEGORIES) for b in CATEGORIES for n in range(1, 6)]
+    files = {f"cue-conflict/{name}": b"x" for name in names}
     found = index(kind="cue_conflict", path=str(write_tar(tmp_path / "x.tar", files)))
-    ids = found.sample_ids(10)
+    ids = found.sample_ids(2000)
     order = list(CATEGORIES)
     pairs = zip(found.labels(ids), found.texture_labels(ids), strict=True)
     told = [(order[shape], order[texture]) for shape, texture in pairs]
-    assert told == [("airplane", "dog"), ("cat", "elephant"), ("dog", "cat")]
+    assert told == [(name.split("-")[0].rstrip("0123456789"), name.split("-")[1].rstrip("0123456789")) for name in ids]
+    assert len(ids) == 1200 and all(shape != texture for shape, texture in told)
+    assert [shape for shape, _ in told[:16]] == order
     assert found.categories() == [list(outputs) for outputs in CATEGORIES.values()]
     with pytest.raises(SourceError, match=r"cat-dog\.png: no name of the form"):
         index(kind="cue_conflict", path=str(write_tar(tmp_path / "x.tar", {"cat/cat-dog.png": b"x"})))
+    files.pop(f"cue-conflict/{names[0]}")
+    with pytest.raises(SourceError, match=r"x\.tar: 79 images of the shape truck, 80 were published"):
+        index(kind="cue_conflict", path=str(write_tar(tmp_path / "x.tar", files)))
+
+
+def test_an_archive_of_imagenet_of_another_size_is_told(tmp_path, index, few, monkeypatch, capsys):
+    few(imagenet=1000)
+    path = write_tar(tmp_path / "val.tar", imagenet_files())
+    size = path.stat().st_size
+    index(kind="imagenet", path=str(path))
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "as published" in line)
+    assert line == (
+        f"{path}: {size:,} bytes, and 6,744,924,160 as published; if it was not packed anew, it is cut off or another"
+    )
+    index(kind="imagenet", path=str(write_folder(tmp_path / "val", imagenet_files())))
+    monkeypatch.setattr(catalogue, "IMAGENET_BYTES", size)
+    index(kind="imagenet", path=str(path))
+    assert "as published" not in capsys.readouterr().err
 
 
 def cifar_archive(classes: int, images: np.ndarray, labels: np.ndarray) -> dict[str, bytes]:

@@ -23,6 +23,9 @@ SAMPLES = {
     "tiny_imagenet_c": 10_000,
 }
 
+IMAGENET_BYTES = 6_744_924_160
+"""Size of ILSVRC2012_img_val.tar (md5 29b22e2961454d5413ddabcf34fc5622)."""
+
 LICENCES = {
     "imagenet": "ImageNet's terms of access: non-commercial research, no redistribution; get it from image-net.org",
     "imagenet_c": "CC BY 4.0; derived from ImageNet, whose terms hold too",
