@@ -8,6 +8,8 @@ import yaml
 
 from withstand.config import ConfigError, canonical, load_study, read_config
 from withstand.config_docs import json_schema, reference_page
+from withstand.corruptions.constants import CORRUPTIONS
+from withstand.dag import Dag
 from withstand.datasets import shapetex_renditions
 from workflow_project import PROJECT
 
@@ -160,6 +162,11 @@ def trained(**changes) -> dict:
                 "preprocessing": {"input_size": 64, "mean": [0, 0, 0], "std": [1, 1, 1]},
             },
             "v.npz is read by timm; give timm instead of function",
+        ),
+        (
+            "models.vit",
+            {"function": "a:b", "label_space": "x", "preprocessing": {"test_size": False}},
+            "preprocessing.test_size: only timm knows a size for tests; give preprocessing.input_size",
         ),
     ],
 )
@@ -332,6 +339,7 @@ def test_parsing_imports_nothing_heavy():
 
 FOLDER = {"kind": "folder", "path": "."}
 TINY_C = {"source": {"kind": "tiny_imagenet_c"}, "corruptions": ["fog", "speckle_noise"]}
+MADE = {"corruptions": ["fog"]}
 CIFAR_C = {"source": {"kind": "cifar_c", "classes": 10}, "corruptions": ["fog"]}
 IMAGENET_C = {"source": {"kind": "imagenet_c"}, "corruptions": ["fog"]}
 
@@ -428,7 +436,31 @@ def with_files(source: dict, *, families: dict | None = None, size: int = 224, *
         ),
         (
             with_files({"kind": "tiny_imagenet"}, families={"c": TINY_C}, size=64),
-            "config: families.c.corruptions: tiny_imagenet_c has no speckle_noise",
+            "config: datasets.d.families: 'c' is tiny_imagenet_c, made of another set (kind: tiny_imagenet_c)",
+        ),
+        (
+            with_files({"kind": "tiny_imagenet_c"}, families={"c": MADE}, size=64),
+            "config: datasets.d.families: 'c' is made of clean images, and tiny_imagenet_c has none",
+        ),
+        (
+            with_files({"kind": "tiny_imagenet_c"}, size=64),
+            "config: datasets.d.families: tiny_imagenet_c has no clean images; name families of it (source.kind: tiny",
+        ),
+        (
+            with_files({"kind": "tiny_imagenet_c"}, families={"c": TINY_C}, size=64, policy="model"),
+            "config: datasets.d.policy: tiny_imagenet_c has no clean images that models could resize; take stored",
+        ),
+        (
+            with_files({"kind": "tiny_imagenet_c"}, families={"c": TINY_C}, samples=5, missed_by={"zoo": "reference"}),
+            "config: datasets.d.missed_by: tiny_imagenet_c has no clean images",
+        ),
+        (
+            with_files({"kind": "tiny_imagenet_c"}, families={"c": TINY_C}, role="training"),
+            "config: datasets.d.role: tiny_imagenet_c has no clean images",
+        ),
+        (
+            trained(recipe={"validation": "c"}, datasets={"c": {"source": {"kind": "tiny_imagenet_c"}}}),
+            "config: datasets.c: tiny_imagenet_c has no clean images, and can be in no recipe",
         ),
         (
             with_files({"kind": "cifar", "classes": 10}, families={"c": CIFAR_C}, size=32)
@@ -467,3 +499,30 @@ def test_published_and_made_corruptions_may_be_the_same(tmp_path, monkeypatch):
     families = {"published": IMAGENET_C, "made": {"corruptions": ["fog"]}}
     study = load_study(with_files({"kind": "imagenet", "path": "."}, families=families))
     assert study.policies("d") == ["stored", "published"]
+
+
+@pytest.mark.parametrize("kind", ["imagenet_c", "tiny_imagenet_c"])
+def test_published_sets_have_the_nineteen_corruptions_and_no_later_ones(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    sources = {"imagenet_c": {"kind": "imagenet", "path": "."}, "tiny_imagenet_c": {"kind": "tiny_imagenet_c"}}
+    nineteen = {"source": {"kind": kind}, "corruptions": list(CORRUPTIONS)}
+    size = {"imagenet_c": 224, "tiny_imagenet_c": 64}[kind]
+    load_study(with_files(sources[kind], families={"c": nineteen}, size=size))
+    monkeypatch.setitem(CORRUPTIONS, "dead_rows", CORRUPTIONS["fog"])
+    added = nineteen | {"corruptions": ["fog", "dead_rows"]}
+    with pytest.raises(ConfigError, match=rf"families\.c\.corruptions: {kind} has no dead_rows"):
+        load_study(with_files(sources[kind], families={"c": added}, size=size))
+
+
+def test_a_set_without_clean_images_is_evaluated_under_its_families_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = load_study(with_files({"kind": "tiny_imagenet_c"}, families={"c": TINY_C}, size=64))
+    assert study.evaluation_sets() == [("d", "c")]
+    assert study.stored_sets() == study.judged_by_accuracy() == []
+    assert study.sample_count("d") == 10_000
+    figures = {path.rpartition("/")[2] for path in Dag(study).figures()}
+    assert figures == {f"accuracy_by_severity-d.published.{suffix}" for suffix in ("svg", "png", "csv")}
+    assert Dag(study).downloads() == [
+        "results/downloads/tiny_imagenet_c/Tiny-ImageNet-C-extra.tar",
+        "results/downloads/tiny_imagenet_c/Tiny-ImageNet-C.tar",
+    ]

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from scipy import ndimage, stats
 
-from withstand.corruptions import registry
+from withstand.corruptions import digital, registry
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES, nearest_size
 from withstand.corruptions.registry import corrupt
+from withstand.errors import WithstandError
 
 LARGE = 224
 
@@ -220,6 +221,39 @@ def test_jpeg_is_pillows(pictures, severity):
     assert np.array_equal(apply(pictures, "jpeg_compression", severity)[3], np.asarray(Image.open(buffer)))
 
 
+@pytest.fixture
+def no_opencv(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    digital._opencv.cache_clear()
+    yield
+    digital._opencv.cache_clear()
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_jpeg_without_opencv_has_the_same_pixels(request, pictures, photograph, severity):
+    images = (pictures, photograph)
+    expected = [apply(batch, "jpeg_compression", severity) for batch in images]
+    request.getfixturevalue("no_opencv")
+    assert digital._opencv() is None
+    assert all(
+        np.array_equal(apply(batch, "jpeg_compression", severity), pixels)
+        for batch, pixels in zip(images, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_only_spatter_needs_opencv(no_opencv, pictures, name):
+    if name != "spatter":
+        apply(pictures[:2], name, 1)
+        return
+    with pytest.raises(WithstandError, match="spatter needs OpenCV, which cannot be loaded here"):
+        apply(pictures[:2], name, 1)
+
+
+def test_a_severity_of_numpy_is_a_whole_number(pictures):
+    assert np.array_equal(apply(pictures, "gaussian_noise", np.int64(3)), apply(pictures, "gaussian_noise", 3))
+
+
 def test_constants_are_those_of_the_nearest_size():
     noise = CORRUPTIONS["gaussian_noise"]
     nearest = {16: 32, 40: 32, 64: 64, 96: 64, 144: 64, 160: 224, 384: 224}
@@ -246,6 +280,13 @@ def test_every_corruption_has_five_severities_at_every_size(name):
         ({"images": torch.zeros(12, 64, 64, 4, dtype=torch.uint8)}, "red, green and blue"),
         ({"images": torch.zeros(12, 64, 64, dtype=torch.uint8)}, "expected uint8"),
         ({"images": torch.zeros(12, 64, 15, 3, dtype=torch.uint8)}, "64 x 15 pixels are too small"),
+        ({"images": np.zeros((12, 64, 64, 3), np.uint8)}, r"a numpy\.ndarray, expected .* by torch\.from_numpy"),
+        ({"images": [[0]]}, r"^images are a list, expected a uint8 tensor \(n, height, width, 3\)$"),
+        ({"images": None}, r"^images are a NoneType, expected a uint8 tensor"),
+        ({"severity": 1.0}, r"^severity 1\.0 is not one of the whole numbers \(1, 2, 3, 4, 5\)$"),
+        ({"severity": True}, "^severity True is not one of the whole numbers"),
+        ({"severity": "1"}, "^severity '1' is not one of the whole numbers"),
+        ({"severity": [1]}, r"^severity \[1\] is not one of the whole numbers"),
     ],
 )
 def test_wrong_arguments_are_refused(pictures, picture_ids, arguments, error):

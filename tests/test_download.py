@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archives_of_images import write_tar
 from servers import Answer, Server
 from withstand.datasets import download as download_module
 from withstand.datasets import partial as partial_module
@@ -22,6 +23,7 @@ from withstand.datasets import transfer
 from withstand.datasets.archives import Archive
 from withstand.datasets.download import DownloadError, download, settings
 from withstand.errors import WithstandError
+from withstand.steps.download import fetch_archive
 
 BODY = np.random.default_rng(0).bytes(300_000)
 SHA256, MD5 = hashlib.sha256(BODY).hexdigest(), hashlib.md5(BODY).hexdigest()
@@ -828,3 +830,43 @@ def test_looking_at_archives_costs_no_import_of_requests():
     code = "import sys, withstand.datasets.download\nprint({'requests', 'numpy', 'tqdm'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "set()\n"
+
+
+# Archives whose names end in .gz
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Fetches an archive named x.tar.gz of the given bytes, and says what lies in the folder then."""
+
+    def run(data: bytes) -> dict[str, bytes]:
+        (tmp_path / "x.tar.gz").write_bytes(data)
+        known = {"bytes": len(data), "md5": hashlib.md5(data).hexdigest()}
+        archive = Archive("x.tar.gz", urls=((tmp_path / "x.tar.gz").as_uri(),), **known)
+        folder = tmp_path / "downloads"
+        fetch_archive(archive, folder / "x.tar")
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    return run
+
+
+@pytest.mark.parametrize("pack", [bytes, partial(gzip.compress, mtime=0)], ids=["plain", "gzip"])
+def test_a_tar_archive_called_gz_is_kept_plain_whether_it_is_compressed_or_not(tmp_path, published, pack):
+    """Those of ImageNet-V2 are not."""
+    plain = write_tar(tmp_path / "plain", {"0/1.jpeg": b"x" * 1000}).read_bytes()
+    assert published(pack(plain)) == {"x.tar": plain}
+    assert (tmp_path / "x.tar.gz").read_bytes() == pack(plain), "what it was taken from stays"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (gzip.compress(BODY)[:-100], r"x\.tar\.gz: not a whole gzip file"),
+        (BODY, r"x\.tar\.gz: neither a gzip file nor a tar archive; delete it"),
+        (gzip.compress(bytes(10_000_000)), r"x\.tar\.gz: holds more than 20 times its size; not unpacked"),
+    ],
+)
+def test_what_is_neither_is_told(tmp_path, published, data, message):
+    with pytest.raises(DownloadError, match=message):
+        published(data)
+    assert not (tmp_path / "downloads/x.tar").exists()

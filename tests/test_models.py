@@ -6,6 +6,7 @@ import safetensors.torch
 import timm
 import torch
 from PIL import Image
+from timm.data import create_transform, resolve_data_config
 
 from withstand import models
 from withstand.errors import ModelError, WithstandError
@@ -36,7 +37,8 @@ def tiny_weights(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "parameters", "gmacs", "depth", "grid", "prefix", "size"),
-    [  # published: Dosovitskiy et al. 2021, He et al. 2016, Kolesnikov et al. 2020, Liu et al. 2022, and timm's tables
+    [  # at the size of their training
+        # published: Dosovitskiy et al. 2021, He et al. 2016, Kolesnikov et al. 2020, Liu et al. 2022, and timm's tables
         ("vit_base_patch16_224.augreg_in1k", 86.57e6, 17.58, 12, [14, 14], 1, 224),
         ("resnet50.a1_in1k", 25.56e6, 4.11, 16, None, None, 224),
         ("resnetv2_50x1_bit.goog_in21k_ft_in1k", 25.55e6, 16.62, 16, None, None, 448),
@@ -44,12 +46,33 @@ def tiny_weights(tmp_path):
     ],
 )
 def test_cards_agree_with_published_facts(name, parameters, gmacs, depth, grid, prefix, size):
-    card = models.describe({"timm": name}, None)
+    card = models.describe({"timm": name, "preprocessing": {"test_size": False}}, None)
     assert card["parameters"] == pytest.approx(parameters, rel=1e-3)
     assert card["flops"] / 2e9 == pytest.approx(gmacs, rel=0.02)  # tables round, and leave out norms or attention
     assert (card["depth"], card["grid"], card["prefix_tokens"]) == (depth, grid, prefix)
     assert card["preprocessing"]["input_size"] == size
     assert (card["label_space"], card["outputs"]) == ("imagenet-1k", 1000)
+
+
+@pytest.mark.parametrize("name", ["resnet18.a1_in1k", "resnet18", "convnext_atto.d2_in1k"])
+def test_a_timm_model_has_the_size_at_which_timm_validates_it(tmp_path, name):
+    """validate.py: resolve_data_config(..., use_test_size=not args.use_train_size)."""
+    network = timm.create_model(name, pretrained=False)
+    models.save_weights(tmp_path / "w.safetensors", network.state_dict())
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
+    sizes = {}
+    for test_size, spec in ((True, {"timm": name}), (False, {"timm": name, "preprocessing": {"test_size": False}})):
+        card = models.describe(spec, tmp_path / "w.safetensors")
+        theirs = resolve_data_config({}, model=network, use_test_size=test_size)
+        assert card["preprocessing"].pop("input_size") == theirs["input_size"][-1]
+        assert card["preprocessing"] == {key: theirs[key] for key in card["preprocessing"]}
+        classifier = models.load(spec, tmp_path / "w.safetensors")
+        ours = models.own_transform(classifier.preprocessing)(image)
+        normalised = (torch.from_numpy(ours).permute(2, 0, 1) / 255 - classifier.mean[0]) / classifier.std[0]
+        expected = create_transform(**theirs)(image)
+        assert torch.allclose(normalised, expected, atol=1e-6)
+        sizes[test_size] = ours.shape[0]
+    assert sizes[True] > sizes[False]
 
 
 def test_a_card_of_a_resized_model_says_its_true_size(tiny_weights):

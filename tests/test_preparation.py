@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,11 +15,13 @@ from torchvision import transforms
 from archives_of_images import npy, picture, write_folder, write_tar
 from photographs import class_folders
 from test_models import own
+from test_sources import tiny_imagenet_c
 from withstand import images
 from withstand.datasets import catalogue, label_spaces
 from withstand.datasets.decoding import UnreadableImageError
 from withstand.datasets.files import IndexedSource, SourceError
 from withstand.errors import WithstandError
+from withstand.figures.accuracy_by_severity import select
 from withstand.inference import of_categories, score
 from withstand.steps.datasets import Preparation, prepare_images
 from withstand.steps.index import index_source
@@ -26,6 +29,7 @@ from withstand.steps.missed import find_missed, read_missed
 from withstand.steps.models import write_card
 from withstand.steps.predict import ImageSet, predict
 from withstand.steps.stream import DownloadedSet, ResizedSet
+from withstand.steps.tabulate import summarise
 from withstand.steps.take import take_images
 
 BILINEAR = Preparation(crop_pct=0.875, interpolation="bilinear")
@@ -49,7 +53,7 @@ def test_images_are_resized_as_those_of_imagenet_c_were(tmp_path, photographs):
     expected = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224)])
     with images.ImageFile(tmp_path / "o.h5") as file:
         stored = file.read("clean", 0, slice(None))
-        assert file.origin["preparation"] == {"crop_pct": 0.875, "interpolation": "bilinear", "unreadable": "stop"}
+        assert file.origin["preparation"] == vars(BILINEAR)
         for sample_id, image in zip(file.samples.ids, stored, strict=True):
             original = Image.open(tmp_path / "photographs" / sample_id).convert("RGB")
             assert np.array_equal(image, np.asarray(expected(original)))
@@ -245,6 +249,15 @@ def test_a_downloaded_set_is_taken_as_it_is(tmp_path, clean, write, codec):
             r"snow at severity 4: 1 samples have no copy, e\.g\. 'ILSVRC2012_val_00000003'",
         ),
         (
+            lambda files: {k.replace("snow/4/n01440764", "snow/4/n01443537"): v for k, v in files.items()},
+            r"snow/4/n01443537/ILSVRC2012_val_00000001\.JPEG: lies in the folder of n01443537, but the clean image is"
+            " of n01440764",
+        ),
+        (
+            lambda files: {k.replace("snow/4/n01440764", "snow/4/n00000000"): v for k, v in files.items()},
+            "class 'n00000000' is no WordNet id of ImageNet-1k",
+        ),
+        (
             lambda files: files | {k: picture(0, (64, 64)) for k in files if "snow/1" in k},
             "snow at severity 1, ILSVRC2012_val_00000001: 64 x 64 px, the clean images have 32 x 32",
         ),
@@ -269,6 +282,65 @@ def test_read_in_place_they_give_the_same_predictions(tmp_path, clean):
     tables = [pq.read_table(tmp_path / f"{name}.parquet") for name in ("stored", "read")]
     assert tables[0].num_rows == 16
     assert tables[0].equals(tables[1])
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Scans a copy of Tiny-ImageNet-C: the file of its samples, and the index of its copies."""
+
+    def run(files: dict[str, bytes], **wanted) -> tuple[Path, Path]:
+        monkeypatch.setitem(catalogue.SAMPLES, "tiny_imagenet_c", 200)
+        path = str(write_tar(tmp_path / "Tiny-ImageNet-C.tar", files))
+        source = scan(tmp_path, kind="tiny_imagenet_c", labels="tiny-imagenet-200", path=path)
+        without = Preparation(with_images=False)
+        prepare_images(source, 0, 150, size=64, codec="raw", output=tmp_path / "clean.h5", preparation=without)
+        index_source({"kind": "tiny_imagenet_c", "path": path, **COPIES}, tmp_path / "copies.parquet")
+        return tmp_path / "clean.h5", tmp_path / "copies.parquet"
+
+    return run
+
+
+def test_a_set_without_clean_images_has_samples_copies_and_predictions(tmp_path, tiny):
+    files = tiny_imagenet_c()
+    samples, index = tiny(files)
+    with images.ImageFile(samples) as file:
+        assert file.conditions == [] and len(file) == 150 and file.size == 64
+    take_images(samples, index, COPIES, codec="raw", output=tmp_path / "o.h5", threads=2)
+    with images.ImageFile(tmp_path / "o.h5") as file:
+        for name, severity, number in file.conditions:
+            for sample_id, image in zip(file.samples.ids, file.read(name, number, slice(None)), strict=True):
+                data = files[f"Tiny-ImageNet-C/{name}/{severity}/{sample_id}.JPEG"]
+                assert np.array_equal(image, np.asarray(Image.open(io.BytesIO(data))))
+        red = file.read("fog", 0, slice(None))[..., 0].mean((1, 2)) / 255
+        expected = (np.rint(red * 199) == file.samples.labels).mean()
+        assert 0.1 < expected < 0.9
+
+    write_card("m", own("mean_color", outputs=200) | {"label_space": "tiny-imagenet-200"}, None, tmp_path / "m.json")
+    stored = ImageSet("tiny", "c", [tmp_path / "o.h5"], tmp_path / "stored.parquet", policy="published")
+    read = DownloadedSet("tiny", "c", [samples], index, **COPIES, output=tmp_path / "read.parquet", threads=2)
+    predict(tmp_path / "m.json", None, [stored, read], batch_size=30, device="cpu")
+    tables = [pq.read_table(tmp_path / f"{name}.parquet") for name in ("stored", "read")]
+    assert tables[0].num_rows == 600 and tables[0].equals(tables[1])
+
+    summarise([tmp_path / "stored.parquet"], tmp_path / "table.parquet")
+    rows = pd.read_parquet(tmp_path / "table.parquet")
+    single = rows[(rows["corruption"] == "fog") & (rows["severity"] == 1) & rows["family"].notna()]
+    assert single["value"].tolist() == [expected] and single["n"].tolist() == [150]
+    assert set(rows["policy"]) == {"published"} and set(rows["label_mode"]) == {"all"}
+    assert "clean" not in set(rows["family"])
+    drawn = select(rows, pd.DataFrame())
+    assert set(drawn["severity"]) == {1, 4}, "no clean images stand at 0"
+
+
+def test_a_copy_among_another_class_has_no_sample(tmp_path, tiny):
+    """As under frost in the first upload of Tiny-ImageNet-C, whose images are of a thousand classes (#60)."""
+    files = tiny_imagenet_c()
+    name = next(name for name in files if "fog/4" in name)
+    moved = {k: v for k, v in files.items() if k != name} | {name.replace("fog/4/n0", "fog/4/n9"): files[name]}
+    samples, index = tiny(moved)
+    lost = "/".join(name.split("/")[-2:]).removesuffix(".JPEG")
+    with pytest.raises(SourceError, match=rf"fog at severity 4: 1 samples have no copy, e\.g\. '{lost}'"):
+        take_images(samples, index, COPIES, codec="raw", output=tmp_path / "o.h5")
 
 
 @pytest.mark.parametrize("classes", [10, 100])

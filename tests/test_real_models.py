@@ -40,7 +40,7 @@ def streamed(real, output, **options) -> ResizedSet:
 def test_the_model_policy_gives_the_logits_of_timms_own_loading(real, tmp_path):
     classifier = models.load(ENTRY, real / "lite0.safetensors")
     arguments = {"mean": ENTRY["preprocessing"]["mean"], "std": ENTRY["preprocessing"]["std"]}
-    config = resolve_data_config(arguments, model=classifier.network)
+    config = resolve_data_config(arguments, model=classifier.network, use_test_size=True)
     dataset = create_dataset("", root=str(real / "photographs"))
     loader = create_loader(
         dataset,

@@ -12,7 +12,7 @@ from snakemake.iocontainers import Wildcards
 
 from archives_of_images import picture, write_tar
 from photographs import ENTRY, class_folders, efficientnet_weights
-from test_sources import cifar_archive
+from test_sources import cifar_archive, tiny_imagenet_c
 from withstand.config import load_study
 from withstand.dag import Dag
 from withstand.datasets.shape_categories import CATEGORIES
@@ -194,6 +194,47 @@ def test_published_corruptions_stand_beside_made_ones(tmp_path):
         path = project.folder / f"workflow/withstand/datasets/{name}.py"
         path.write_text(f"{path.read_text()}\nMOVED = True\n")
     assert project.planned() == {}
+
+
+def test_a_set_without_clean_images_goes_all_the_way(tmp_path):
+    project = Project.fresh(tmp_path / "project")
+    project.edit("workflow/withstand/datasets/catalogue.py", '"tiny_imagenet_c": 10_000', '"tiny_imagenet_c": 200')
+    write_tar(project.folder / "tiny.tar", tiny_imagenet_c())
+    source = {"kind": "tiny_imagenet_c", "path": "tiny.tar"}
+    (project.folder / "own_model.py").write_text(
+        "import torch\n"
+        "class Grey(torch.nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        return -((images.mean((1, 2, 3))[:, None] - torch.linspace(0, 1, 200)) ** 2)\n"
+        "def grey():\n"
+        "    return Grey()\n"
+    )
+    model = {
+        "function": "own_model:grey",
+        "label_space": "tiny-imagenet-200",
+        "preprocessing": {"input_size": 64, "mean": [0, 0, 0], "std": [1, 1, 1]},
+    }
+    conditions = {"corruptions": ["fog", "snow"], "severities": [1, 4]}
+    study = {
+        "study": "tiny",
+        "models": {"grey": model},
+        "datasets": {"tiny_c": {"source": source, "families": ["read"]}},
+        "families": {"read": {"source": source, "materialize": False} | conditions},
+        "images": {"size": 64},
+    }
+    project.configure(study)
+    project.complete()
+    accuracy = pd.read_parquet(project.folder / "results/tiny/tables/accuracy.parquet")
+    single = accuracy[accuracy["corruption"].notna() & accuracy["severity"].notna()].set_index(
+        ["corruption", "severity"]
+    )
+    assert set(single.index) == {("fog", 1), ("fog", 4), ("snow", 1), ("snow", 4)}
+    assert single["value"].loc[("fog", 1)] > single["value"].loc[("snow", 1)], "it is darker in snow"
+    assert project.planned() == {}
+    study["families"]["read"]["materialize"] = True
+    project.configure(study)
+    planned = project.planned()
+    assert (planned["take_images"], planned["predict"]) == (1, 1) and "prepare_images" not in planned
 
 
 def test_studies_that_share_a_recipe_share_its_images_and_their_index():

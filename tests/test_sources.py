@@ -1,6 +1,7 @@
 """Sources in files: published layouts, their traps, and files of one's own."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -23,6 +24,7 @@ from withstand.datasets.imagenette import CLASSES
 from withstand.datasets.label_spaces import LabelError
 from withstand.datasets.registry import open_source
 from withstand.datasets.shape_categories import CATEGORIES
+from withstand.errors import WithstandError
 from withstand.steps.index import index_source
 
 FILES = {f"top/{name}/{number}.JPEG": picture(number) for number, name in enumerate(("cat", "cat", "dog"))}
@@ -383,19 +385,38 @@ def test_a_sample_that_is_there_twice_is_told(tmp_path, index, few):
         index(kind="imagenet", path=str(write_folder(tmp_path / "x", files)))
 
 
-def test_cue_conflict_keeps_what_disagrees(tmp_path, index, few):
-    few(cue_conflict=3)
-    names = ["cat/cat7-elephant2.png", "cat/cat8-cat1.png", "dog/dog1-cat10.png", "airplane/airplane3-dog1.png"]
-    files = {f"cue-conflict/{name}": picture(number, (224, 224), "PNG") for number, name in enumerate(names)}
+def test_cue_conflict_keeps_what_disagrees(tmp_path, index):
+    names = [f"{a}/{a}{n}-{b}{n + 1}.png" for a in reversed(CATEGORIES) for b in CATEGORIES for n in range(1, 6)]
+    files = {f"cue-conflict/{name}": b"x" for name in names}
     found = index(kind="cue_conflict", path=str(write_tar(tmp_path / "x.tar", files)))
-    ids = found.sample_ids(10)
+    ids = found.sample_ids(2000)
     order = list(CATEGORIES)
     pairs = zip(found.labels(ids), found.texture_labels(ids), strict=True)
     told = [(order[shape], order[texture]) for shape, texture in pairs]
-    assert told == [("airplane", "dog"), ("cat", "elephant"), ("dog", "cat")]
+    assert told == [(name.split("-")[0].rstrip("0123456789"), name.split("-")[1].rstrip("0123456789")) for name in ids]
+    assert len(ids) == 1200 and all(shape != texture for shape, texture in told)
+    assert [shape for shape, _ in told[:16]] == order
     assert found.categories() == [list(outputs) for outputs in CATEGORIES.values()]
     with pytest.raises(SourceError, match=r"cat-dog\.png: no name of the form"):
         index(kind="cue_conflict", path=str(write_tar(tmp_path / "x.tar", {"cat/cat-dog.png": b"x"})))
+    files.pop(f"cue-conflict/{names[0]}")
+    with pytest.raises(SourceError, match=r"x\.tar: 79 images of the shape truck, 80 were published"):
+        index(kind="cue_conflict", path=str(write_tar(tmp_path / "x.tar", files)))
+
+
+def test_an_archive_of_imagenet_of_another_size_is_told(tmp_path, index, few, monkeypatch, capsys):
+    few(imagenet=1000)
+    path = write_tar(tmp_path / "val.tar", imagenet_files())
+    size = path.stat().st_size
+    index(kind="imagenet", path=str(path))
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "as published" in line)
+    assert line == (
+        f"{path}: {size:,} bytes, and 6,744,924,160 as published; if it was not packed anew, it is cut off or another"
+    )
+    index(kind="imagenet", path=str(write_folder(tmp_path / "val", imagenet_files())))
+    monkeypatch.setattr(catalogue, "IMAGENET_BYTES", size)
+    index(kind="imagenet", path=str(path))
+    assert "as published" not in capsys.readouterr().err
 
 
 def cifar_archive(classes: int, images: np.ndarray, labels: np.ndarray) -> dict[str, bytes]:
@@ -456,6 +477,50 @@ def test_tiny_imagenet_has_an_order_of_its_own(tmp_path, index, few):
     as_imagenet = index(kind="tiny_imagenet", labels="imagenet-1k", path=path)
     assert [WNIDS[label] for label in as_imagenet.labels(ids)] == [truth[int(name[4:])] for name in ids]
     assert np.array_equal(found.read("val_2"), pixels(files["t/val/images/val_2.JPEG"]))
+
+
+def tiny_imagenet_c(conditions=(("fog", 1), ("fog", 4), ("snow", 1), ("snow", 4))) -> dict[str, bytes]:
+    """A photograph a class, called like a test image of Tiny ImageNet, under some conditions: the brighter, the later
+    the class, and darker in snow and at higher severities."""
+    wnids = sorted(np.random.default_rng(0).choice(WNIDS, 200, replace=False).tolist())
+    return {
+        f"Tiny-ImageNet-C/{name}/{severity}/{wnid}/test_{(7 * number) % 200}.JPEG": encoded(
+            Image.new("RGB", (64, 64), (max(0, round(number * 255 / 199) - severity - 20 * (name == "snow")),) * 3),
+            "JPEG",
+        )
+        for name, severity in conditions
+        for number, wnid in enumerate(wnids)
+    }
+
+
+@pytest.mark.parametrize("write", [write_folder, write_tar])
+def test_tiny_imagenet_c_is_labelled_by_its_own_folders(tmp_path, index, few, write):
+    """Its images are no copies of Tiny ImageNet's (hendrycks/robustness#39)."""
+    few(tiny_imagenet_c=200)
+    files = tiny_imagenet_c()
+    path = str(write(tmp_path / "x", files))
+    found = index(kind="tiny_imagenet_c", labels="tiny-imagenet-200", path=path)
+    ids = found.sample_ids(200)
+    wnids = sorted({name.split("/")[3] for name in files})
+    assert found.class_names() == wnids and found.subset() == list(range(200))
+    assert [wnids[label] for label in found.labels(ids)] == [name.split("/")[0] for name in ids] == wnids
+    as_imagenet = index(kind="tiny_imagenet_c", labels="imagenet-1k", path=path)
+    assert [WNIDS[label] for label in as_imagenet.labels(ids)] == wnids and len(as_imagenet.class_names()) == 1000
+
+    with pytest.raises(SourceError, match="200 samples found, 10,000 expected"):
+        few(tiny_imagenet_c=10_000)
+        index(kind="tiny_imagenet_c", labels="tiny-imagenet-200", path=path)
+
+
+def test_classes_that_do_not_belong_to_tiny_imagenet_c_are_told(tmp_path, index, few):
+    few(tiny_imagenet_c=200)
+    files = tiny_imagenet_c((("fog", 1),))
+    name = next(iter(files))
+    more = files | {name.replace("/n", "/n0000000"): b"x"}
+    with pytest.raises(SourceError, match="images of 201 classes, expected 200"):
+        index(kind="tiny_imagenet_c", labels="tiny-imagenet-200", path=str(write_tar(tmp_path / "x", more)))
+    with pytest.raises(LabelError, match=r"class 'n0000000\d+' is no class of imagenet-1k"):
+        index(kind="tiny_imagenet_c", labels="imagenet-1k", path=str(write_tar(tmp_path / "x", more)))
 
 
 # Files of one's own
@@ -564,7 +629,7 @@ def test_every_archive_of_the_catalogue_is_named_and_checked():
     specs += [{"kind": "cifar_c", "classes": classes} | wanted for classes in (10, 100)]
     archives = [archive for spec in specs for archive in open_source(spec).archives()]
     assert {archive.stored for archive in archives} == {archive.stored for archive in catalogue.archives()}
-    assert len({archive.name for archive in archives}) == len(archives) == 21
+    assert len({archive.name for archive in archives}) == len(archives) == 22
     assert {archive.name for archive in archives if not archive.digests} == unchecked
     assert all(spec["kind"] in catalogue.LICENCES for spec in specs)
     only_noise = open_source({"kind": "imagenet_c", "corruptions": ["shot_noise"], "severities": [1]})
@@ -579,9 +644,19 @@ def test_a_folder_of_archives_as_downloaded_is_found(tmp_path, index, few):
     files = {f"imagenet-a/{wnid}/1.jpg": b"x" for wnid in label_spaces.imagenet_subset("imagenet_a")}
     write_tar(tmp_path / "imagenet-a.tar", files)
     assert index(kind="imagenet_a", path=str(tmp_path)).available() == 200
-    write_folder(tmp_path / "v2", {"imagenetv2-top-images.tar.gz": b"x"})
-    with pytest.raises(SourceError, match=r"imagenetv2-top-images\.tar\.gz: compressed as a whole.*run gunzip"):
-        index(kind="imagenet_v2", variant="top-images", path=str(tmp_path / "v2"))
+
+
+@pytest.mark.parametrize("given", ["folder", "file"])
+def test_a_plain_archive_of_ones_own_may_be_called_gz(tmp_path, index, few, given):
+    few(imagenet_v2=1000)
+    path = tmp_path / "v2/imagenetv2-top-images.tar.gz"
+    path.parent.mkdir()
+    write_tar(path, {f"imagenetv2-top-images-format-val/{label}/x.jpeg": b"x" for label in range(1000)})
+    where = {"kind": "imagenet_v2", "variant": "top-images", "path": str(path if given == "file" else path.parent)}
+    assert index(**where).available() == 1000
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(WithstandError, match=r"imagenetv2-top-images\.tar\.gz: compressed as a whole.*run gunzip"):
+        index(**where)
 
 
 def test_a_file_name_that_is_no_text_is_told(tmp_path, index):

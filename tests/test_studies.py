@@ -1,12 +1,15 @@
 """The studies that come along: each begins with what it takes, and plans the jobs that it should."""
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from withstand import selftest
+from withstand import models, selftest
 from withstand.config import load_study, read_config
+from withstand.dag import Dag
+from withstand.datasets import catalogue
 from withstand.metrics.corruption_error import ALEXNET, corruption_errors, mean_corruption_error
 from workflow_project import PROJECT, Project
 
@@ -104,7 +107,39 @@ PLANNED = {
         "draw_held_out": 1,
         "draw_samples": 3,
     },
+    # twelve models and the reference
+    "zoo": TABLES
+    | {
+        "fetch_weights": 13,
+        "describe_model": 12,
+        "find_missed": 1,
+        "prepare_images": 4,
+        "corrupt_images": 1,
+        "predict": 12,
+        "predict_clean": 12,
+        "summarise_model": 12,
+        "tabulate_shape_bias": 1,
+        "draw_accuracy": 2,
+        "draw_corruptions": 1,
+        "draw_held_out": 1,
+        "draw_samples": 4,
+        "draw_shape_bias": 1,
+    },
+    # 100,000 training images in shards of 5,000, the few, and the validation images
+    "train-zoo": TABLES
+    | {
+        "train_model": 13,
+        "describe_model": 13,
+        "prepare_images": 1,
+        "prepare_training_images": 22,
+        "predict_clean": 13,
+        "summarise_model": 13,
+        "draw_samples": 1,
+    },
 }
+
+GIGABYTES = {"noise": 21, "blur": 7, "weather": 12, "digital": 7, "cue-conflict": 0.14, "cifar-10-binary": 0.17}
+"""Sizes of archives that nobody publishes to the byte."""
 
 
 @pytest.fixture
@@ -127,10 +162,45 @@ def test_studies_begin_with_what_they_take(project, name):
         assert re.search(rf"^# {key} +\S", header, re.MULTILINE), key
 
 
+def test_every_study_has_its_jobs_told():
+    assert PLANNED.keys() == set(STUDIES)
+
+
 @pytest.fixture
-def studies(project, monkeypatch) -> dict:
+def loaded(project, monkeypatch):
     monkeypatch.chdir(project.folder)
-    return {name: load_study(read_config(project.folder / f"studies/{name}.yaml")) for name in selftest.STUDIES}
+    return lambda name: load_study(read_config(project.folder / f"studies/{name}.yaml"))
+
+
+@pytest.mark.parametrize("name", ["imagenet", "paper", "selftest", "selftest-vit", "cifar10"])
+def test_studies_say_how_much_they_download(loaded, project, name):
+    told = re.search(r"Disk +([\d.]+) GB of downloads", (project.folder / f"studies/{name}.yaml").read_text())[1]
+    known = {archive.stored: archive for archive in catalogue.archives()}
+    archives = [known[Path(path).name] for path in Dag(loaded(name)).downloads()]
+    sizes = [(archive.bytes or 0) / 1e9 or GIGABYTES[archive.stored.removesuffix(".tar")] for archive in archives]
+    assert float(told) == pytest.approx(sum(sizes), abs=1 if sum(sizes) > 10 else 0.15)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_names_of_timm_carry_the_tag_that_says_their_transform(loaded, name):
+    for key, entry in loaded(name).entries().items():
+        assert entry.timm is None or "." in entry.timm, key
+
+
+def test_the_papers_resnets_of_one_kind_are_resized_alike(loaded):
+    study = loaded("paper")
+    for names, size in (
+        (("r50x1", "r101x1", "r50x3", "r101x3", "r152x4"), 224),
+        (("r50x1_21k", "r101x1_21k", "r50x3_21k", "r101x3_21k"), 448),
+    ):
+        found = [models.resolve(study.models[model].source, None).preprocessing for model in names]
+        assert found == [found[0]] * len(names)
+        assert (found[0].input_size, found[0].interpolation, found[0].mean[0]) == (size, "bilinear", 0.5)
+
+
+@pytest.fixture
+def studies(loaded) -> dict:
+    return {name: loaded(name) for name in selftest.STUDIES}
 
 
 def test_every_anchor_of_the_selftest_is_measured_by_its_study(studies):

@@ -20,7 +20,7 @@ from withstand import timm_index, zoo
 from withstand.config_attacks import AttackSettings
 from withstand.config_sources import CorruptedEntry, Id, SourceEntry, Strict
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
-from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, KINDS, open_source
+from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, KINDS, ONLY_CORRUPTED_KINDS, open_source
 from withstand.errors import WithstandError, nearest
 from withstand.files import file_name
 
@@ -99,8 +99,9 @@ class Preprocessing(Strict):
     """Share of the resized image that the centre crop of the model's own transform keeps."""
     crop_mode: Literal["center", "squash", "border"] | None = None
     """How the model's own transform crops, as timm calls it."""
-    test_size: bool = False
-    """Take the larger size at which timm tests some of its models, instead of the one they were trained at."""
+    test_size: bool = True
+    """Take the size, and the share to crop, at which timm tests a model, as its validation script does; for many it is
+    larger than the one they were trained at, which `false` takes."""
 
 
 class Pretraining(Strict):
@@ -188,7 +189,7 @@ class ModelEntry(Strict):
         given = self.preprocessing or Preprocessing()
         missing = [key for key in ("input_size", "mean", "std") if getattr(given, key) is None]
         missing = [f"preprocessing.{key}" for key in missing] + ([] if self.label_space else ["label_space"])
-        if given.test_size:
+        if "test_size" in given.model_fields_set:
             raise ValueError("preprocessing.test_size: only timm knows a size for tests; give preprocessing.input_size")
         if missing:
             raise ValueError(f"a function says nothing about its inputs and outputs: give {', '.join(missing)}")
@@ -256,6 +257,11 @@ class DatasetEntry(Strict):
     """Training sets are for recipes only: no model is evaluated on them."""
     label: str | None = None
     """Name in figures; the dataset's id where it is not given."""
+
+    @property
+    def has_clean(self) -> bool:
+        """Whether there are clean images, and not corrupted copies alone."""
+        return self.source.kind not in ONLY_CORRUPTED_KINDS
 
     @model_validator(mode="after")
     def _check_missed_by(self) -> DatasetEntry:
@@ -516,6 +522,21 @@ class Study(Strict):
                 yield f"images.size: {self.images.size}, but {name} has images of {source.native_size()} px"
             if dataset.policy == "model" and dataset.role == "training":
                 yield f"datasets.{name}.policy: a training set is stored"
+            if not dataset.has_clean:
+                yield from self._check_only_corrupted(name, dataset)
+
+    def _check_only_corrupted(self, name: str, dataset: DatasetEntry) -> Iterable[str]:
+        """A set that was published only corrupted can be evaluated under families of its kind, and no more."""
+        kind = dataset.source.kind
+        for key in ("missed_by", "role"):
+            if getattr(dataset, key) not in (None, "evaluation"):
+                yield f"datasets.{name}.{key}: {kind} has no clean images"
+        if any(name in (recipe.dataset, recipe.validation) for recipe in self.recipes.values()):
+            yield f"datasets.{name}: {kind} has no clean images, and can be in no recipe"
+        if not dataset.families:
+            yield f"datasets.{name}.families: {kind} has no clean images; name families of it (source.kind: {kind})"
+        if dataset.policy == "model":
+            yield f"datasets.{name}.policy: {kind} has no clean images that models could resize; take stored"
 
     def _check_overlap(self, name: str, dataset: DatasetEntry) -> Iterable[str]:
         """Families of one policy are pooled, which would count a condition twice."""
@@ -531,6 +552,9 @@ class Study(Strict):
 
     def _check_family(self, name: str, dataset: DatasetEntry, key: str) -> Iterable[str]:
         family = self.families[key]
+        if family.source is None and not dataset.has_clean:
+            yield f"datasets.{name}.families: '{key}' is made of clean images, and {dataset.source.kind} has none"
+            return
         if dataset.policy == "model" and family.policy == "stored":
             yield (
                 f"datasets.{name}.families: the images of '{key}' are of the study's size, those of {name} of each"
@@ -590,15 +614,21 @@ class Study(Strict):
 
     def model_policy_sets(self) -> list[str]:
         """Those whose clean images every model resizes and crops itself."""
-        return [name for name in self.evaluated() if self.datasets[name].policy == "model"]
+        return [name for name in self.clean_sets() if self.datasets[name].policy == "model"]
 
     def stored_sets(self) -> list[str]:
         """Those whose clean images models get from the store."""
-        return [name for name in self.evaluated() if self.datasets[name].policy == "stored"]
+        return [name for name in self.clean_sets() if self.datasets[name].policy == "stored"]
 
     def evaluation_sets(self) -> list[tuple[str, str]]:
         """(dataset, family) of every image set that models are evaluated on."""
-        return [(name, family) for name in self.evaluated() for family in (CLEAN, *self.datasets[name].families)]
+        clean = self.clean_sets()
+        families = {name: (CLEAN,) * (name in clean) + self.datasets[name].families for name in self.evaluated()}
+        return [(name, family) for name in families for family in families[name]]
+
+    def clean_sets(self) -> list[str]:
+        """Those of which there are clean images, and not corrupted copies alone."""
+        return [name for name in self.evaluated() if self.datasets[name].has_clean]
 
     def stored_families(self) -> list[str]:
         """The families whose images lie in files."""
@@ -638,9 +668,9 @@ class Study(Strict):
         return {"count": min(samples or SUBSET, self.sample_count(dataset)), "seed": self.seed}
 
     def judged_by_accuracy(self) -> list[str]:
-        """Those on which there is one right answer: all but the sets of cue conflict."""
+        """Those whose clean images have one right answer: all but the sets of cue conflict."""
         conflicts = self.cue_conflict_sets()
-        return [name for name in self.evaluated() if name not in conflicts]
+        return [name for name in self.clean_sets() if name not in conflicts]
 
     def cue_conflict_sets(self) -> list[str]:
         """Those with a label for the texture beside that for the shape."""
@@ -655,6 +685,8 @@ class Study(Strict):
         entry = self.datasets[dataset]
         if entry.source.kind not in FILE_KINDS:
             return {}
+        if not entry.has_clean:
+            return {"with_images": False}
         given = {"unreadable": entry.unreadable}
         if self._source(dataset).native_size() != self.images.size:
             given |= {"crop_pct": self.images.crop_pct, "interpolation": self.images.interpolation}

@@ -150,6 +150,16 @@ class TinyImageNet(_Published):
     """The label space: its own classes in the order of their WordNet ids, or ImageNet's."""
 
 
+class TinyImageNetCSamples(_Published):
+    """The 10,000 photographs that Tiny-ImageNet-C shows, of the classes of Tiny ImageNet, 64 px. Nobody published them
+    clean, so there are no clean images: name families of `source: {kind: tiny_imagenet_c}` to evaluate models on."""
+
+    kind: Literal["tiny_imagenet_c"]
+    """The kind of source."""
+    labels: Literal["tiny-imagenet-200", "imagenet-1k"] = "tiny-imagenet-200"
+    """The label space: the classes of Tiny ImageNet in the order of their WordNet ids, or ImageNet's."""
+
+
 def _read_classes(value: object) -> object:
     """A list, or the lines of a text file."""
     if not isinstance(value, str):
@@ -245,6 +255,7 @@ SourceEntry = Annotated[
     | CueConflict
     | Cifar
     | TinyImageNet
+    | TinyImageNetCSamples
     | Folder
     | Arrays
     | Parquet,
@@ -269,7 +280,7 @@ class CifarC(_Published):
 
 
 class TinyImageNetC(_Published):
-    """Tiny-ImageNet-C as published: the fifteen corruptions of Tiny ImageNet's validation images, 64 px."""
+    """Tiny-ImageNet-C as published: nineteen corruptions of 10,000 photographs, 64 px; for datasets of this kind."""
 
     kind: Literal["tiny_imagenet_c"]
     """The kind of corrupted set."""

@@ -18,8 +18,9 @@ from withstand.datasets.archives import Archive
 from withstand.datasets.registry import open_source
 from withstand.provenance import code_digest, is_at_hand
 
-ACCURACY_FIGURES = ("accuracy_by_severity", "clean_against_corrupted")
-"""Figures of each dataset that has families of corruptions, for each of their policies."""
+CLEAN_AGAINST_CORRUPTED = "clean_against_corrupted"
+ACCURACY_FIGURES = ("accuracy_by_severity", CLEAN_AGAINST_CORRUPTED)
+"""Figures of each dataset that has families of corruptions, for each of their policies; the last needs clean images."""
 
 FIGURE_FORMATS = ("svg", "png", "csv")
 TABLES = ("accuracy", "failures", "models")
@@ -78,9 +79,11 @@ class Dag:
         names = [f"corruptions-{dataset}" for dataset in corrupted if dataset in stored]
         for dataset in corrupted:
             suffixes = ["" if policy == "stored" else f".{policy}" for policy in self.study.policies(dataset)]
-            names += [f"{kind}-{dataset}{suffix}" for kind in ACCURACY_FIGURES for suffix in suffixes]
+            has_clean = self.study.datasets[dataset].has_clean
+            kinds = [kind for kind in ACCURACY_FIGURES if has_clean or kind != CLEAN_AGAINST_CORRUPTED]
+            names += [f"{kind}-{dataset}{suffix}" for kind in kinds for suffix in suffixes]
         names += [f"{SHAPE_BIAS}-{dataset}" for dataset in self.study.cue_conflict_sets()]
-        names += [f"samples-{dataset}" for dataset in self.study.evaluated()]
+        names += [f"samples-{dataset}" for dataset in self.study.clean_sets()]
         names += ["held_out"] if len(self.study.judged_by_accuracy()) > 1 else []
         names += ["attacks", "patch_alignment"] if self.perturbations() else []
         names += [f"{kind}-{attack}" for kind in PERTURBATION_FIGURES for attack in self.perturbations()]

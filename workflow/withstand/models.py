@@ -165,7 +165,8 @@ def resolve(spec: Mapping, weights: Path | None) -> Architecture:
     if "timm" in spec:
         network = _build_somewhere("timm", spec["timm"], spec.get("kwargs", {}))
         overrides = dict(spec.get("preprocessing", {}))
-        defaults = resolve_data_config({}, model=network, use_test_size=overrides.pop("test_size", False))
+        # the size at which timm's validation script runs a model, unless it is told --use-train-size
+        defaults = resolve_data_config({}, model=network, use_test_size=overrides.pop("test_size", True))
         preprocessing = _preprocessing(defaults, overrides, spec.get("kwargs", {}))
         label_space = spec.get("label_space") or _imagenet(network, spec["timm"])
         return Architecture("timm", spec["timm"], spec.get("kwargs", {}), preprocessing, label_space)

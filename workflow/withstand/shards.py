@@ -131,14 +131,14 @@ class DownloadedShard:
         threads: how many decode images.
 
     Raises:
-        SourceError: if a sample has no copy.
+        SourceError: if a sample has no copy, or one of another class.
     """
 
     def __init__(
         self, clean: Shard, index: Path, corruptions: Sequence[str], severities: Sequence[int], threads: int = 1
     ) -> None:
         self._clean, self._threads = clean, threads
-        self._copies = CorruptedCopies(index, clean.samples.ids, corruptions, severities)
+        self._copies = CorruptedCopies(index, clean.samples.ids, clean.samples.labels, corruptions, severities)
         self.conditions = [
             (corruption, severity, number) for corruption in corruptions for number, severity in enumerate(severities)
         ]

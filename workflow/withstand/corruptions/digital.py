@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -87,7 +88,8 @@ def pixelate(images: torch.Tensor, noise: SampleNoise, share: float) -> torch.Te
 def jpeg_compression(images: torch.Tensor, noise: SampleNoise, quality: int) -> torch.Tensor:
     """Encode as JPEG with Pillow's defaults (4:2:0 subsampling), and decode, on the CPU.
 
-    OpenCV decodes, with the same library and pixels as Pillow but straight into an array.
+    OpenCV decodes, with the same library and pixels as Pillow but straight into an array; where it cannot be loaded,
+    Pillow does.
     """
     return _by_pillow(images, lambda image: _through_jpeg(image, quality))
 
@@ -118,8 +120,20 @@ def _box_centres(length: int, enlarged: int) -> np.ndarray:
 
 
 def _through_jpeg(image: Image.Image, quality: int) -> np.ndarray:
-    import cv2
-
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=quality)
+    cv2 = _opencv()
+    if cv2 is None:
+        with Image.open(buffer) as encoded:
+            return np.asarray(encoded)
     return cv2.imdecode(np.frombuffer(buffer.getbuffer(), np.uint8), cv2.IMREAD_COLOR_RGB)
+
+
+@lru_cache(maxsize=1)
+def _opencv() -> ModuleType | None:
+    """OpenCV; None where it is not installed, or lacks a library of the system. A failing import is slow."""
+    try:
+        import cv2
+    except ImportError:
+        return None
+    return cv2

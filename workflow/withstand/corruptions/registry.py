@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from numbers import Integral
 
+import numpy as np
 import torch
 
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
@@ -36,20 +38,21 @@ def corrupt(images: torch.Tensor, name: str, severity: int, sample_ids: Sequence
         uint8 (n, height, width, 3) on the same device; the same pixels however the samples are batched.
 
     Raises:
-        CorruptionError: for an unknown corruption, a severity that is not 1 to 5, images of a wrong shape or dtype or
-            too small, or a number of ids that is not that of the images.
+        CorruptionError: for an unknown corruption, a severity that is not 1 to 5, images that are no tensor, of a wrong
+            shape or dtype or too small, or a number of ids that is not that of the images.
 
     Source: Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations",
     ICLR 2019, and its scripts.
     """
     if name not in CORRUPTIONS:
         raise CorruptionError(f"unknown corruption {name!r}{nearest(name, CORRUPTIONS)}")
-    if severity not in SEVERITIES:
-        raise CorruptionError(f"severity {severity} is not one of {SEVERITIES}")
+    is_whole = isinstance(severity, Integral) and not isinstance(severity, bool)  # 1.0 and True are equal to 1
+    if not is_whole or severity not in SEVERITIES:
+        raise CorruptionError(f"severity {severity!r} is not one of the whole numbers {SEVERITIES}")
     _check(images, sample_ids)
     corruption = CORRUPTIONS[name]
     arguments = corruption.arguments(min(images.shape[1:3]), severity)
-    return apply_corruption(images, corruption.category, name, severity, arguments, sample_ids, seed)
+    return apply_corruption(images, corruption.category, name, int(severity), arguments, sample_ids, seed)
 
 
 @torch.inference_mode()
@@ -82,6 +85,10 @@ def apply_corruption(
 
 
 def _check(images: torch.Tensor, sample_ids: Sequence[str]) -> None:
+    if not isinstance(images, torch.Tensor):
+        kind = f"{type(images).__module__}.{type(images).__qualname__}".removeprefix("builtins.")
+        advice = "; make it a tensor by torch.from_numpy" if isinstance(images, np.ndarray) else ""
+        raise CorruptionError(f"images are a {kind}, expected a uint8 tensor (n, height, width, 3){advice}")
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise CorruptionError(
             f"images are {images.dtype} {tuple(images.shape)}, "

@@ -22,6 +22,9 @@ from withstand.errors import WithstandError
 MOST_BYTES = 1 << 28
 """The largest member that is read: no encoded image comes near."""
 
+GZIP = b"\x1f\x8b"
+"""How a gzip file begins."""
+
 Kind = Literal["file", "slice", "zip", "parquet"]
 
 
@@ -68,6 +71,12 @@ def part(location: Location, start: int, length: int) -> Location:
     return Location("slice", location.file, location.member, location.start + start, length)
 
 
+def is_gzip(path: Path) -> bool:
+    """Whether a file is compressed by gzip, whatever its name says."""
+    with path.open("rb") as file:
+        return file.read(len(GZIP)) == GZIP
+
+
 def members(path: Path) -> Iterator[Member]:
     """The files in a folder or archive, in no particular order; hidden ones and links are left out.
 
@@ -111,7 +120,7 @@ def _archive_members(path: Path) -> Iterator[Member]:
         begin = file.read(512)
     if begin.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # the end alone may be that of a zip archive in a tar one
         return _zip_members(path)
-    compressed = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
+    compressed = {GZIP: "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
     for magic, tool in compressed.items():
         if begin.startswith(magic):
             raise ContainerError(f"{path}: compressed as a whole, which cannot be read in place; run {tool} on it")

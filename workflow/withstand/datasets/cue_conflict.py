@@ -7,6 +7,7 @@ probability of its outputs, as in the original work; the sum or the maximum give
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -21,6 +22,8 @@ from withstand.datasets.label_spaces import IMAGENET, KNOWN
 from withstand.datasets.shape_categories import CATEGORIES
 
 SIZE = 224
+A_SHAPE = 80
+"""Images of each shape, of which 75 have the texture of another."""
 _NAME = re.compile(r"([a-z]+)\d+-([a-z]+)\d+")
 
 
@@ -58,16 +61,22 @@ class Source(FileSource):
         """The samples, named ``<shape><number>-<texture><number>``.
 
         Raises:
-            SourceError: if an image has another name.
+            SourceError: if an image has another name, or there are not as many of each shape as were published.
         """
         order = {name: label for label, name in enumerate(CATEGORIES)}
-        entries = []
+        entries, counts = [], Counter()
         for member in self.images():
             name = PurePosixPath(member.name).stem
             match = _NAME.fullmatch(name)
             if match is None or not {match[1], match[2]} <= order.keys():
                 raise SourceError(f"{describe(member.location)}: no name of the form <shape><n>-<texture><n>")
+            counts[match[1]] += 1
             shape, texture = order[match[1]], order[match[2]]
             if shape != texture:
                 entries.append(Entry(name, shape, member.location, texture_label=texture))
+        for name in CATEGORIES:
+            if counts and counts[name] != A_SHAPE:
+                raise SourceError(
+                    f"{self.roots()[0]}: {counts[name]} images of the shape {name}, {A_SHAPE} were published"
+                )
         return take_turns(entries)

@@ -7,13 +7,13 @@ its label, and where its bytes lie. Everything later reads the index; nothing is
     kind, file, member string, start, length int64 (see ``containers.Location``), encoding string
 
 The metadata holds class names, label space, the classes that occur and, where a class stands for several outputs,
-which. Labels are empty for corrupted copies: those are the clean sample's.
+which. Corrupted copies have the clean sample's label; what their folders say of it, where they do, is compared with it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from withstand.datasets.archives import Archive
-from withstand.datasets.containers import Location, Member, Reader, describe, members
+from withstand.datasets.containers import Location, Member, Reader, describe, is_gzip, members
 from withstand.datasets.decoding import ENCODED, UnreadableImageError, decode
 from withstand.errors import WithstandError
 from withstand.files import atomic_output
@@ -74,16 +74,15 @@ class FileSource:
         return [self.path] if Path(self.path).is_file() else []
 
     def roots(self) -> list[Path]:
-        """The folders or archives to scan: downloaded, or given; a folder may hold the archives as downloaded."""
+        """The folders or archives to scan: downloaded, or given; a folder may hold the archives as downloaded.
+
+        Raises:
+            SourceError: if it holds an archive that is compressed as a whole.
+        """
         if self.path is None:
             return [Path(path) for path in self.inputs()]
         folder = Path(self.path)
-        kept = [path for archive in self.archives() if (path := folder / archive.stored).is_file()]
-        compressed = [path for archive in self.archives() if (path := folder / archive.name).is_file()]
-        if compressed and not kept:
-            raise SourceError(
-                f"{compressed[0]}: compressed as a whole, which cannot be read in place; run gunzip on it"
-            )
+        kept = [path for archive in self.archives() if (path := _kept(folder, archive))]
         return kept or [folder]
 
     def images(self) -> Iterator[Member]:
@@ -130,6 +129,17 @@ class FileSource:
     def scan(self) -> Iterable[Entry]:
         """The samples, in their order."""
         raise NotImplementedError
+
+
+def _kept(folder: Path, archive: Archive) -> Path | None:
+    """Where an archive lies in a folder: as it is kept here, or as it is published, unless that is compressed."""
+    if (path := folder / archive.stored).is_file():
+        return path
+    if not (path := folder / archive.name).is_file():
+        return None
+    if is_gzip(path):
+        raise SourceError(f"{path}: compressed as a whole, which cannot be read in place; run gunzip on it")
+    return path
 
 
 def is_image(name: str) -> bool:
@@ -286,6 +296,10 @@ class IndexedImages:
         names = (*Location.__dataclass_fields__, "encoding")
         self._columns = {name: table[name].combine_chunks() for name in names}
 
+    def location(self, row: int) -> Location:
+        """Where the bytes in a row lie."""
+        return Location(**{name: self._columns[name][row].as_py() for name in Location.__dataclass_fields__})
+
     def read(self, row: int) -> tuple[Image.Image, bytes, str]:
         """The image in a row, in RGB, its bytes, and their encoding.
 
@@ -293,9 +307,7 @@ class IndexedImages:
             UnreadableImageError: if the bytes are no whole image; the message names the file.
             ContainerError: if the bytes cannot be read.
         """
-        values = {name: column[row].as_py() for name, column in self._columns.items()}
-        encoding = values.pop("encoding")
-        location = Location(**values)
+        encoding, location = self._columns["encoding"][row].as_py(), self.location(row)
         data = self._reader.read(location)
         try:
             return decode(data, encoding), data, encoding
@@ -306,8 +318,15 @@ class IndexedImages:
 class CorruptedCopies:
     """The corrupted copies of some samples, in the index of a downloaded set. Threads may share one."""
 
-    def __init__(self, path: Path, sample_ids: Sequence[str], corruptions: Sequence[str], severities: Sequence[int]):
-        """Raises ``SourceError`` if a sample has no copy under one of the conditions."""
+    def __init__(
+        self,
+        path: Path,
+        sample_ids: Sequence[str],
+        labels: Sequence[int],
+        corruptions: Sequence[str],
+        severities: Sequence[int],
+    ) -> None:
+        """Raises ``SourceError`` if a sample has no copy under one of the conditions, or one of another class."""
         import pyarrow as pa
         import pyarrow.compute as pc
         import pyarrow.dataset as ds
@@ -323,6 +342,15 @@ class CorruptedCopies:
                 if missing:
                     told = f"{len(missing)} samples have no copy, e.g. '{missing[0]}'"
                     raise SourceError(f"{path.parent.name}, {corruption} at severity {severity}: {told}")
+        self._check_classes(table, dict(zip(sample_ids, labels, strict=True)), path)
+
+    def _check_classes(self, table, labels: Mapping[str, int], path: Path) -> None:
+        found = zip(table["sample_id"].to_pylist(), table["label"].to_pylist(), strict=True)
+        for row, (sample_id, label) in enumerate(found):
+            if label is not None and label != labels[sample_id]:
+                names = read_facts(path)["class_names"]
+                told = f"lies in the folder of {names[label]}, but the clean image is of {names[labels[sample_id]]}"
+                raise SourceError(f"{describe(self._images.location(row))}: {told}")
 
     def read(self, corruption: str, severity: int, sample_id: str) -> tuple[Image.Image, bytes, str]:
         """The corrupted copy of a sample, its bytes and their encoding (see :meth:`IndexedImages.read`)."""

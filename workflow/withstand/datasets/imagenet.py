@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,10 @@ class Source(ImageNetFolders):
         return f"ILSVRC2012_val_{self._number(member):08d}"
 
     def scan(self) -> Iterable[Entry]:
+        size = Path(self.path).stat().st_size if Path(self.path).is_file() else catalogue.IMAGENET_BYTES
+        if size != catalogue.IMAGENET_BYTES:
+            told = f"{size:,} bytes, and {catalogue.IMAGENET_BYTES:,} as published"
+            print(f"{self.path}: {told}; if it was not packed anew, it is cut off or another", file=sys.stderr)
         if self.labels is None:
             return super().scan()
         labels = read_labels(Path(self.labels))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from withstand.datasets import catalogue
 from withstand.datasets.archives import Archive
 from withstand.datasets.corrupted import CorruptedFolders
+from withstand.datasets.label_spaces import LabelError, wnids
 
 SIZE = 224
 
@@ -33,3 +35,15 @@ class Source(CorruptedFolders):
 
     def native_size(self) -> int:
         return SIZE
+
+    def class_names(self) -> list[str]:
+        return list(wnids())
+
+    def label(self, folder: str) -> int:
+        if folder not in self._outputs:
+            raise LabelError(f"{self.roots()[0]}: class '{folder}' is no WordNet id of ImageNet-1k")
+        return self._outputs[folder]
+
+    @cached_property
+    def _outputs(self) -> dict[str, int]:
+        return {wnid: output for output, wnid in enumerate(wnids())}

@@ -62,7 +62,7 @@ GENERATED_KINDS = ("shapetex", "shapetex_renditions", "shapetex_cue_conflict")
 
 FILE_KINDS = (
     *("imagenet", "imagenet_a", "imagenet_r", "imagenet_v2", "imagenet_sketch", "imagenette", "cue_conflict"),
-    *("cifar", "tiny_imagenet", "folder", "arrays", "parquet"),
+    *("cifar", "tiny_imagenet", "tiny_imagenet_c", "folder", "arrays", "parquet"),
 )
 """Kinds whose samples lie in files."""
 
@@ -71,6 +71,9 @@ KINDS = (*GENERATED_KINDS, *FILE_KINDS)
 
 CORRUPTED_KINDS = ("imagenet_c", "cifar_c", "tiny_imagenet_c")
 """The kinds of downloaded corrupted sets, of which families are made. Each is a module as well."""
+
+ONLY_CORRUPTED_KINDS = ("tiny_imagenet_c",)
+"""Those of them that are also sources, of samples and labels without images: nobody published the clean ones."""
 
 
 def open_source(spec: Mapping) -> Source:

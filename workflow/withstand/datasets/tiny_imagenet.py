@@ -13,7 +13,7 @@ from withstand.datasets.containers import Member, Reader, members
 from withstand.datasets.files import Entry, FileSource, SourceError, is_image, take_turns
 from withstand.datasets.label_spaces import IMAGENET, KNOWN, LabelError, class_names, wnids
 
-SIZE = 64
+SIZE, CLASSES = 64, 200
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Source(FileSource):
         return catalogue.SAMPLES["tiny_imagenet"]
 
     def outputs(self) -> int:
-        return KNOWN[IMAGENET] if self.labels == IMAGENET else 200
+        return KNOWN[IMAGENET] if self.labels == IMAGENET else CLASSES
 
     def label_space(self) -> str:
         return self.labels
@@ -65,7 +65,7 @@ class Source(FileSource):
         return tuple(sorted(line for line in self._text("wnids.txt") if line))
 
     def scan(self) -> Iterable[Entry]:
-        """The samples; an id is the file name without its suffix, which Tiny-ImageNet-C shares.
+        """The samples; an id is the file name without its suffix.
 
         Raises:
             SourceError: if a list, or the label of an image, is missing.

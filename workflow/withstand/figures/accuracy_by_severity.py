@@ -17,13 +17,14 @@ COLUMNS = 3
 
 
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The rows drawn: every corruption and severity, their mean, and the clean images as severity 0 of each."""
+    """The rows drawn: every corruption and severity, their mean, and the clean images, if any, as severity 0."""
     rows = accuracy[accuracy["severity"].notna() & accuracy["label_mode"].isin(["all", "categories"])]
     clean = rows[rows["corruption"] == CLEAN].drop_duplicates("model")
     corrupted = rows[(rows["corruption"] != CLEAN) & rows["corruption"].notna()]
     means = rows[rows["family"].isna()].assign(corruption=MEAN)
     names = [*corrupted["corruption"].unique(), MEAN]
-    drawn = pd.concat([*(clean.assign(corruption=name) for name in names), corrupted, means])
+    unchanged = [clean.assign(corruption=name) for name in names] if len(clean) else []
+    drawn = pd.concat([*unchanged, corrupted, means])
     drawn["corruption"] = pd.Categorical(drawn["corruption"], names, ordered=True)
     columns = ["dataset", "corruption", "model", "severity", "value", "low", "high", "n", "images", *CHOICES]
     return drawn[columns].sort_values(["corruption", "model", "severity"], ignore_index=True)
@@ -50,7 +51,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         axis.set_ylabel("accuracy")
     for column in axes.T:
         lowest = [axis for axis in column if axis.get_visible()][-1]
-        lowest.set_xlabel("severity (0: clean)")
+        lowest.set_xlabel("severity (0: clean)" if (data["severity"] == 0).any() else "severity")
         lowest.tick_params(labelbottom=True)
     images = int(data["images"].max())
     note = (

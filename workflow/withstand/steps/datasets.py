@@ -32,11 +32,14 @@ class Preparation:
         crop_pct, interpolation: images of another size than the store's have their short side resized to
             ``size / crop_pct``, and are cropped to their centre; without them, another size is an error.
         unreadable: whether an image that cannot be decoded stops the step, or is left out.
+        with_images: whether images are stored; of a set that was published only corrupted there are none, and samples
+            and labels are stored alone.
     """
 
     crop_pct: float | None = None
     interpolation: str = "bilinear"
     unreadable: Literal["stop", "skip"] = "stop"
+    with_images: bool = True
 
 
 def prepare_images(
@@ -78,7 +81,8 @@ def prepare_images(
             with images.create(
                 output, sample_table(reader, kept), size=size, codec=codec, origin=facts | {"skipped": skipped}
             ) as writer:
-                _write(writer, reader, kept, size, preparation, output.name, threads)
+                if preparation.with_images:
+                    _write(writer, reader, kept, size, preparation, output.name, threads)
             return
         except _UnreadableError as found:  # rare, so all is made anew without them
             for line in found.lines.values():

@@ -1,15 +1,21 @@
-"""Archives of published sets, fetched once and kept so that they can be read in place."""
+"""Archives of published sets, fetched once and kept so that they can be read in place.
+
+A name that ends in .gz says little: the archives of ImageNet-V2 are plain tar files under such names. What a file is,
+its first bytes say.
+"""
 
 from __future__ import annotations
 
 import gzip
 import shutil
 import sys
+import tarfile
 import zlib
 from pathlib import Path
 
 from withstand.datasets.archives import Archive
 from withstand.datasets.catalogue import LICENCES
+from withstand.datasets.containers import is_gzip
 from withstand.datasets.download import DownloadError, download, settings
 from withstand.files import atomic_output
 
@@ -24,7 +30,8 @@ def fetch_archive(archive: Archive, output: Path) -> None:
         output: the file to write, whose folder is named by the kind of its source.
 
     Raises:
-        DownloadError: if it cannot be had, or is not what it must be.
+        DownloadError: if it cannot be had, is not what it must be, or is neither a gzip file nor a tar archive where
+            its name promises one or the other.
     """
     licence = LICENCES.get(output.parent.name)
     if licence:
@@ -32,10 +39,15 @@ def fetch_archive(archive: Archive, output: Path) -> None:
     if archive.stored == archive.name:
         download(archive, output, **settings())
         return
-    compressed = output.with_name(archive.name)
-    download(archive, compressed, **settings())
-    decompress(compressed, output)
-    compressed.unlink()
+    published = output.with_name(archive.name)
+    download(archive, published, **settings())
+    if is_gzip(published):
+        decompress(published, output)
+        published.unlink()
+    elif tarfile.is_tarfile(published):
+        published.replace(output)
+    else:
+        raise DownloadError(f"{published}: neither a gzip file nor a tar archive; delete it and run again")
 
 
 def decompress(path: Path, output: Path) -> None:
