@@ -95,7 +95,7 @@ rule prepare_images:
         source=dag.source_spec,
         preparation=dag.preparation,
         samples=dag.sample_range,
-        size=study.images.size,
+        size=dag.image_size,
         codec=study.images.codec,
         code=dag.source_code,
     message:

@@ -142,7 +142,7 @@ rule draw_corruptions:
     conda:
         "../envs/withstand.yaml"
     params:
-        corruptions=dag.all_corruptions(),
+        corruptions=dag.all_corruptions,
         seed=study.seed,
         style=dag.resolution,
         code=dag.gallery_code(),

@@ -17,7 +17,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from withstand import timm_index, zoo
-from withstand.config_attacks import AttackSettings
+from withstand.config_attacks import ATTACK_KINDS, AttackSettings
 from withstand.config_sources import CorruptedEntry, Id, SourceEntry, Strict
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
 from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, KINDS, ONLY_CORRUPTED_KINDS, open_source
@@ -246,6 +246,8 @@ class DatasetEntry(Strict):
     """Natural adversarial examples: take only samples that this model, none of the study's, gets wrong."""
     pool: int | None = Field(None, ge=1)
     """With `missed_by`: the model is asked about at most so many samples, the first by id; all by default."""
+    size: int | None = Field(None, ge=8)
+    """Height and width of its stored images in pixels; `images.size` where it is not given."""
     families: Annotated[tuple[str, ...], AfterValidator(_are_unique)] = ()
     """Families of corruptions to apply; the clean images are always there."""
     policy: Literal["stored", "model"] = "stored"
@@ -442,6 +444,8 @@ class Study(Strict):
             return
         if self.datasets[name].role == "training":
             yield f"{section}.dataset: {name} is for training only"
+        if not self.datasets[name].has_clean:
+            yield f"{section}.dataset: {self.datasets[name].source.kind} has no clean images"
         if self._source(name).texture_labels([]) is not None or self._source(name).categories() is not None:
             yield f"{section}.dataset: {name} has no one right output for each image"
         if samples is not None and samples > self._whole_count(name):
@@ -466,8 +470,8 @@ class Study(Strict):
             source = self._source(dataset)
             if source.texture_labels([]) is not None:
                 yield f"recipes.{name}.{key}: images of {dataset} have two answers each, there is nothing to learn"
-            if source.native_size() not in (None, self.images.size):
-                yield f"images.size: {self.images.size}, but {dataset} has images of {source.native_size()} px"
+            if source.native_size() not in (None, self.image_size(dataset)):
+                yield self._wrong_size(dataset, f"{dataset} has images", source.native_size())
         if recipe.dataset in self.datasets:
             classes = self._source(recipe.dataset).outputs()
             outputs = recipe.kwargs.get("num_classes", 1000)
@@ -518,8 +522,10 @@ class Study(Strict):
                 yield f"datasets.{name}.samples: say how many, since nobody knows yet how many {name} has"
             elif available is not None and (dataset.samples or 0) > available:
                 yield f"datasets.{name}.samples: {dataset.samples} samples asked for, {name} has {available}"
-            if dataset.policy == "stored" and source.native_size() not in (None, self.images.size):
-                yield f"images.size: {self.images.size}, but {name} has images of {source.native_size()} px"
+            if dataset.policy == "stored" and source.native_size() not in (None, self.image_size(name)):
+                yield self._wrong_size(name, f"{name} has images", source.native_size())
+            if dataset.policy == "model" and dataset.size is not None:
+                yield f"datasets.{name}.size: under the policy model every model has its own"
             if dataset.policy == "model" and dataset.role == "training":
                 yield f"datasets.{name}.policy: a training set is stored"
             if not dataset.has_clean:
@@ -568,11 +574,19 @@ class Study(Strict):
                 yield f"families.{key}.corruptions: {family.source.kind} has no {strangers[0]}"
             if family.is_stored and self.images.codec == "jpeg" and not source.is_encoded:
                 yield f"families.{key}.materialize: with images.codec jpeg its pixels would change; read them in place"
-            if size != self.images.size:
-                yield f"images.size: {self.images.size}, but the images of '{key}' are of {size} px"
+            if size != self.image_size(name):
+                yield self._wrong_size(name, f"the images of '{key}' are", size)
             if any(getattr(dataset.source, option, None) != value for option, value in wanted.items()):
                 told = ", ".join(f"{option}: {value}" for option, value in wanted.items())
                 yield f"datasets.{name}.families: '{key}' is {family.source.kind}, made of another set ({told})"
+
+    def _wrong_size(self, dataset: str, whose: str, size: int | None) -> str:
+        given = "images.size" if self.datasets[dataset].size is None else f"datasets.{dataset}.size"
+        return f"{given}: {self.image_size(dataset)}, but {whose} of {size} px"
+
+    def image_size(self, dataset: str) -> int:
+        """Height and width of the stored images of a dataset."""
+        return self.datasets[dataset].size or self.images.size
 
     def sample_count(self, dataset: str) -> int:
         """Number of samples of an image set, known before anything is made."""
@@ -688,7 +702,7 @@ class Study(Strict):
         if not entry.has_clean:
             return {"with_images": False}
         given = {"unreadable": entry.unreadable}
-        if self._source(dataset).native_size() != self.images.size:
+        if self._source(dataset).native_size() != self.image_size(dataset):
             given |= {"crop_pct": self.images.crop_pct, "interpolation": self.images.interpolation}
         return given
 
@@ -716,7 +730,7 @@ class Study(Strict):
         return {
             "source": self.source_spec(dataset),
             "samples": self._whole_count(dataset),
-            "size": self.images.size,
+            "size": self.image_size(dataset),
             "codec": self.images.codec,
             **self.preparation(dataset),
         }
@@ -786,9 +800,8 @@ def _first_causes(problems: list) -> list:
 
 
 def _message(problem: Mapping) -> str:
-    tags = [place + 1 for place, part in enumerate(problem["loc"]) if part == "source"]  # of the union of kinds
-    kinds = CORRUPTED_KINDS if problem["loc"][:1] == ("families",) else KINDS
-    key = ".".join(str(part) for place, part in enumerate(problem["loc"]) if place not in tags or part not in kinds)
+    tag, kinds = _union(problem["loc"])
+    key = ".".join(str(part) for place, part in enumerate(problem["loc"]) if place != tag or part not in kinds)
     if problem["type"] == "union_tag_invalid":
         return f"config: {key}.kind: unknown kind '{problem['ctx']['tag']}'{nearest(problem['ctx']['tag'], kinds)}"
     if problem["type"] == "union_tag_not_found":
@@ -801,6 +814,15 @@ def _message(problem: Mapping) -> str:
     if not key or (problem["type"] == "value_error" and isinstance(problem["input"], Mapping)):
         return "\n".join(f"config: {key + ': ' if key else ''}{line}" for line in text.splitlines())
     return f"config: {key}: {text} (got {problem['input']!r})"
+
+
+def _union(location: tuple) -> tuple[int | None, Iterable[str]]:
+    """Where pydantic puts the kind of an entry of several kinds into a location, and the kinds that there are."""
+    if location[:2] == ("attacks", "perturbations"):
+        return 3, ATTACK_KINDS
+    if "source" in location:
+        return location.index("source") + 1, CORRUPTED_KINDS if location[0] == "families" else KINDS
+    return None, ()
 
 
 def _keys_beside(location: tuple) -> list[str]:

@@ -109,6 +109,8 @@ class Auto(Strict):
         return self.model_dump(mode="json")
 
 
+ATTACK_KINDS = ("fgsm", "pgd", "autoattack")
+
 Perturbation = Annotated[Fgsm | Pgd | Auto, Field(discriminator="kind")]
 
 

@@ -339,7 +339,7 @@ class Dag:
             return {"images": self._shards(wildcards.dataset, CLEAN), "index": self.family_index(wildcards), **wanted}
         made = {"seed": self.study.seed, "codec": self.study.images.codec}
         if not self._from_source(wildcards):
-            plan = _plan(self.study.families[family], self.study.images.size)
+            plan = _plan(self.study.families[family], self.study.image_size(wildcards.dataset))
             return made | {"images": self._shards(wildcards.dataset, CLEAN), "corruptions": plan}
         return made | self._read_from_source(wildcards.dataset, family)
 
@@ -428,6 +428,10 @@ class Dag:
         """Threads of a job that decodes images; drawing or corrupting them gains nothing from threads."""
         return READING_THREADS if self._reads_files(wildcards) else 1
 
+    def image_size(self, wildcards) -> int:
+        """Height and width of the stored images of a dataset."""
+        return self.study.image_size(self._name(wildcards))
+
     def sample_range(self, wildcards) -> str:
         """The samples of a shard, as `start:stop`."""
         start, stop = self.study.shards(wildcards.dataset)[wildcards.shard]
@@ -455,14 +459,14 @@ class Dag:
         return canonical({"corruptions": family.corruptions, "severities": family.severities})
 
     def corruptions_spec(self, wildcards) -> str:
-        """The corruptions of a family with the constants for the study's size of images."""
-        return canonical(_plan(self.study.families[wildcards.family], self.study.images.size))
+        """The corruptions of a family with the constants for a dataset's size of images."""
+        return canonical(_plan(self.study.families[wildcards.family], self.study.image_size(wildcards.dataset)))
 
-    def all_corruptions(self) -> str:
-        """Every corruption that there is, as a plan, in the order of the categories."""
+    def all_corruptions(self, wildcards) -> str:
+        """Every corruption that there is, as a plan for a dataset, in the order of the categories."""
         order = list(dict.fromkeys(corruption.category for corruption in CORRUPTIONS.values()))
         names = sorted(CORRUPTIONS, key=lambda name: order.index(CORRUPTIONS[name].category))
-        return canonical(_plan(Family(corruptions=tuple(names)), self.study.images.size))
+        return canonical(_plan(Family(corruptions=tuple(names)), self.study.image_size(wildcards.dataset)))
 
     def figure_policy(self, wildcards) -> str:
         """The transform policy whose results a figure shows: the dataset's own where it is not in the name."""
