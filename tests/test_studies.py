@@ -16,10 +16,21 @@ from workflow_project import PROJECT, Project
 STUDIES = sorted(path.stem for path in (PROJECT / "studies").glob("*.yaml"))
 TABLES = {"tabulate_accuracy": 1, "tabulate_failures": 1, "tabulate_models": 1, "all": 1}
 
+
+
+def attacked(models: int) -> dict[str, int]:
+    """Jobs of FGSM, PGD, rotations and translations on so many models."""
+    a_model = dict.fromkeys(("attack_model", "transfer_perturbations", "attack_spatial"), models)
+    tables = dict.fromkeys(("attacks", "transfer", "patch_alignment", "spatial"), 1)
+    figures = {"draw_attacks": 4, "draw_transfer": 2, "draw_perturbations": 2}
+    return a_model | {f"tabulate_{table}": count for table, count in tables.items()} | figures
+
+
 PLANNED = {
     # 9 sets in files, of which 2 are stored, in shards of 5,000, and of the others the first images;
     # four archives of ImageNet-C and seven of other sets
     "imagenet": TABLES
+    | attacked(10)
     | {
         "download": 11,
         "fetch_weights": 10,
@@ -39,13 +50,14 @@ PLANNED = {
         "draw_shape_bias": 1,
     },
     "paper": TABLES
+    | attacked(16)
     | {
         "download": 7,
         "fetch_weights": 16,
         "describe_model": 16,
-        "index_source": 5,
+        "index_source": 6,
         "index_family": 1,
-        "prepare_images": 14,
+        "prepare_images": 15,
         "predict_clean": 16,
         "predict_from_source": 48,
         "predict_streamed": 16,
@@ -54,7 +66,7 @@ PLANNED = {
         "draw_accuracy": 2,
         "draw_corruptions": 1,
         "draw_held_out": 1,
-        "draw_samples": 5,
+        "draw_samples": 6,
         "draw_shape_bias": 1,
     },
     "cifar10": TABLES
