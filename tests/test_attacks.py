@@ -83,11 +83,11 @@ def test_perturbations_stay_in_their_budget_and_range_and_do_again_what_they_did
 
 def test_lattice_and_real_numbers_agree(model, sample):
     """The whole numbers of the lattice are the same attack as real ones, up to rounding in the network."""
-    attacked, where = pgd(model, sample), Ball(budget())
-    changes = where.start(sample[0], lambda draw: None)
+    attacked, where = pgd(model, sample), Ball(budget(), sample[0])
+    changes = where.start(lambda draw: None)
     for _ in range(8):
-        uphill, _ = gradient._uphill(model, where.images(sample[0], changes), sample[1], False, sample[2])
-        changes = where.step(sample[0], changes, uphill)
+        uphill, _ = gradient._uphill(model, where.images(changes), sample[1], False, sample[2])
+        changes = where.step(changes, uphill)
     # rounding in the network may turn the sign of a gradient of nearly zero, in every step
     same = (magnitude(attacked.perturbations, budget().unit) - changes.abs()).abs() < 1e-6
     assert same.float().mean() > 0.98
@@ -158,8 +158,8 @@ def test_agreement_with_others(model, sample, peer, norm, steps):
 
 def test_random_starts_belong_to_the_sample(model, sample):
     options = {"eps": GREY, "random_start": True}
-    whole = space(budget(**options)).start(sample[0], _keys(sample[2]))
-    part = space(budget(**options)).start(sample[0][30:33], _keys(sample[2][30:33]))
+    whole = space(budget(**options), sample[0]).start(_keys(sample[2]))
+    part = space(budget(**options), sample[0][30:33]).start(_keys(sample[2][30:33]))
     assert torch.equal(whole[30:33], part)
     assert not torch.equal(whole[0], whole[1])
     inside = sample[0].float().sub(127.5).abs() < 126

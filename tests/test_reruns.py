@@ -263,7 +263,7 @@ def test_compare_perturbations_with_other_patches(project):
 
 
 def test_change_how_attacks_step(project):
-    project.edit("workflow/withstand/attacks/space.py", "alpha=self._step", "alpha=-self._step")
+    project.edit("workflow/withstand/attacks/space.py", "alpha=self._step", "alpha=self._step / 2")
     expected = PERTURBED | {"attack_model": 2, "transfer_perturbations": 2, "draw_attacks": 2}
     assert project.planned() == expected
 

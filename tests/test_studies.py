@@ -17,7 +17,6 @@ STUDIES = sorted(path.stem for path in (PROJECT / "studies").glob("*.yaml"))
 TABLES = {"tabulate_accuracy": 1, "tabulate_failures": 1, "tabulate_models": 1, "all": 1}
 
 
-
 def attacked(models: int) -> dict[str, int]:
     """Jobs of FGSM, PGD, rotations and translations on so many models."""
     a_model = dict.fromkeys(("attack_model", "transfer_perturbations", "attack_spatial"), models)

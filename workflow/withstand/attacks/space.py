@@ -63,9 +63,9 @@ def _common(*lengths: Fraction) -> Fraction:
     return Fraction(math.gcd(*(int(length * denominator) for length in lengths)), denominator)
 
 
-def space(budget: Budget) -> Lattice | Ball:
-    """The exact space where there is one."""
-    return Ball(budget) if budget.unit is None else Lattice(budget)
+def space(budget: Budget, images: torch.Tensor) -> Lattice | Ball:
+    """Where images uint8 (n, height, width, 3) may be changed: the exact space where there is one."""
+    return Ball(budget, images) if budget.unit is None else Lattice(budget, images)
 
 
 def apply(images: torch.Tensor, perturbations: torch.Tensor, unit: Fraction | None) -> torch.Tensor:
@@ -77,7 +77,9 @@ def apply(images: torch.Tensor, perturbations: torch.Tensor, unit: Fraction | No
     """
     if unit is None:
         return (images.float() / 255 + perturbations.float()).clamp_(0, 1)
-    return _on_lattice(images.float() * _per_grey_level(unit), perturbations.float(), unit)
+    level = _per_grey_level(unit)
+    # whole numbers below 2^24 and one division: exact, so the same wherever it is computed
+    return images.float().mul_(level).add_(perturbations).div_(255 * level)
 
 
 def magnitude(perturbations: torch.Tensor, unit: Fraction | None) -> torch.Tensor:
@@ -97,34 +99,30 @@ def _per_grey_level(unit: Fraction) -> int:
     return int(GREY_LEVEL / unit)
 
 
-def _on_lattice(base: torch.Tensor, steps: torch.Tensor, unit: Fraction) -> torch.Tensor:
-    # whole numbers below 2^24 and one division: exact, so the same wherever it is computed
-    return (base + steps) / (255 * _per_grey_level(unit))
-
-
 class Lattice:
     """Perturbations as whole numbers of units: float32 holding integers while an attack runs, int8 where stored."""
 
-    def __init__(self, budget: Budget) -> None:
-        self.unit = budget.unit
-        self._most, self._step = int(budget.eps / self.unit), int(budget.step_size / self.unit)
+    def __init__(self, budget: Budget, images: torch.Tensor) -> None:
+        most, self._step = int(budget.eps / budget.unit), int(budget.step_size / budget.unit)
+        level = _per_grey_level(budget.unit)
+        self._whole = 255 * level
+        self._base = images.float().mul_(level)
+        self._low = self._base.neg().clamp_(min=-most)
+        self._high = (self._whole - self._base).clamp_(max=most)
 
-    def start(self, images: torch.Tensor, keys: Keys) -> torch.Tensor:
+    def start(self, keys: Keys) -> torch.Tensor:
         """No change: float32 of the images' shape."""
-        return torch.zeros_like(images, dtype=torch.float32)
+        return torch.zeros_like(self._base)
 
-    def images(self, base: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
+    def images(self, changes: torch.Tensor) -> torch.Tensor:
         """Perturbed images in [0, 1]."""
-        return _on_lattice(base.float() * _per_grey_level(self.unit), changes, self.unit)
+        return torch.add(self._base, changes).div_(self._whole)
 
-    def step(self, base: torch.Tensor, changes: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """One step uphill."""
-        level = _per_grey_level(self.unit)
-        moved = torch.add(changes, gradient.sign(), alpha=self._step).clamp_(-self._most, self._most)
-        lowest = base.float().mul_(-level)
-        return moved.clamp_(lowest, lowest + 255 * level)
+    def step(self, changes: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """One step uphill, in place of both."""
+        return changes.add_(gradient.sign_(), alpha=self._step).clamp_(self._low, self._high)
 
-    def stored(self, base: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
+    def stored(self, changes: torch.Tensor) -> torch.Tensor:
         """As stored: int8."""
         return changes.to(torch.int8)
 
@@ -132,44 +130,41 @@ class Lattice:
 class Ball:
     """Perturbations as real numbers: float32 while an attack runs, float16 where stored."""
 
-    unit = None
-
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, images: torch.Tensor) -> None:
         self._budget = budget
         self._eps, self._step = float(budget.eps), float(budget.step_size)
+        self._pixels = images.float() / 255
+        most = self._eps if budget.norm == "linf" else 1.0
+        self._low, self._high = self._pixels.neg().clamp_(min=-most), (1 - self._pixels).clamp_(max=most)
 
-    def start(self, images: torch.Tensor, keys: Keys) -> torch.Tensor:
+    def start(self, keys: Keys) -> torch.Tensor:
         """No change, or a point drawn evenly from the budget, by each sample's keys: float32."""
         if not self._budget.random_start:
-            return torch.zeros_like(images, dtype=torch.float32)
-        shape = tuple(images.shape[1:])
+            return torch.zeros_like(self._pixels)
+        shape = tuple(self._pixels.shape[1:])
         if self._budget.norm == "linf":
-            return self._cut(images, random.uniform(keys(0), shape).mul_(2).sub_(1).mul_(self._eps))
-        direction = _unit_length(random.normal(keys(0), shape))
-        share = random.uniform(keys(1), (1, 1, 1)) ** (1 / math.prod(shape))
-        return self._cut(images, direction * (share * self._eps))
-
-    def images(self, base: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
-        """Perturbed images in [0, 1]."""
-        return apply(base, changes, None)
-
-    def step(self, base: torch.Tensor, changes: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """One step uphill, back into the budget, then into the range of pixels."""
-        if self._budget.norm == "linf":
-            moved = torch.add(changes, gradient.sign(), alpha=self._step).clamp_(-self._eps, self._eps)
+            drawn = random.uniform(keys(0), shape).mul_(2).sub_(1).mul_(self._eps)
         else:
-            moved = torch.add(changes, _unit_length(gradient), alpha=self._step)
-            moved *= (self._eps / _length(moved).clamp_(min=1e-12)).clamp_(max=1)
-        return self._cut(base, moved)
+            share = random.uniform(keys(1), (1, 1, 1)) ** (1 / math.prod(shape))
+            drawn = _unit_length(random.normal(keys(0), shape)) * (share * self._eps)
+        return drawn.clamp_(self._low, self._high)
 
-    def stored(self, base: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
+    def images(self, changes: torch.Tensor) -> torch.Tensor:
+        """Perturbed images in [0, 1]."""
+        return torch.add(self._pixels, changes).clamp_(0, 1)
+
+    def step(self, changes: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """One step uphill, back into the budget, then into the range of pixels; in place of both."""
+        if self._budget.norm == "linf":
+            changes.add_(gradient.sign_(), alpha=self._step)
+        else:
+            changes.add_(_unit_length(gradient), alpha=self._step)
+            changes.mul_((self._eps / _length(changes).clamp_(min=1e-12)).clamp_(max=1))
+        return changes.clamp_(self._low, self._high)
+
+    def stored(self, changes: torch.Tensor) -> torch.Tensor:
         """As stored: float16, rounded towards zero."""
         return toward_zero(changes)
-
-    @staticmethod
-    def _cut(images: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
-        pixels = images.float() / 255
-        return torch.minimum(torch.maximum(changes, -pixels), 1 - pixels)
 
 
 def _length(vectors: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,18 @@
+"""As ``pgd_cpu``, on a GPU; nothing where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks import pgd_cpu
+from benchmarks.comparison import Comparison
+
+
+def run() -> Iterator[Comparison]:
+    if not torch.cuda.is_available():
+        print("pgd_gpu: no GPU is at hand", flush=True)
+        return
+    for name in pgd_cpu.MODELS:
+        yield from pgd_cpu.compare(name, "cuda", 1024)
