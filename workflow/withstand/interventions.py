@@ -273,7 +273,8 @@ def _masked(network: nn.Module, mask, only: set[int] | None = None) -> list[Swap
         if attention is None or (only is not None and block.index not in only):
             continue
         chosen = mask(block, innermost(attention).num_heads)
-        placed.setdefault(id(chosen), chosen.to(device))
+        if id(chosen) not in placed:
+            placed[id(chosen)] = chosen.to(device)
         swaps.append((block.module, "attn", Masked(attention, placed[id(chosen)])))
     return swaps
 
