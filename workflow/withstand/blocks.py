@@ -16,7 +16,13 @@ from torch import nn
 
 from withstand.errors import NotApplicableError
 
-TRANSFORMER = (vision_transformer.Block, vision_transformer.ResPostBlock, eva.EvaBlock, eva.EvaBlockPostNorm, beit.Block)
+TRANSFORMER = (
+    vision_transformer.Block,
+    vision_transformer.ResPostBlock,
+    eva.EvaBlock,
+    eva.EvaBlockPostNorm,
+    beit.Block,
+)
 """Attention and MLP in turn, each with a residual path: tokens (n, tokens, features)."""
 
 PARALLEL = (vision_transformer.ParallelScalingBlock, vision_transformer.ParallelThingsBlock)

@@ -105,7 +105,9 @@ class Subset:
     def read(self, condition: tuple[str, int, int], samples: slice) -> np.ndarray:
         """Images under a condition: uint8 (n, height, width, 3)."""
         corruption, _, index = condition
-        return np.concatenate([file.read(corruption, index, slice(row, row + 1)) for file, row in self._places[samples]])
+        return np.concatenate(
+            [file.read(corruption, index, slice(row, row + 1)) for file, row in self._places[samples]]
+        )
 
     def batches(self, condition: tuple[str, int, int], slices: Sequence[slice]) -> Iterator[tuple[slice, np.ndarray]]:
         """The images of some slices, read ahead."""
@@ -267,7 +269,13 @@ def measure_lesions(
     """
     modes = label_modes(subset.samples, outputs, model.label_space)
     arms, absent, depth, removable = _arms(model, protocol.parts)
-    facts = {**facts, "not_applicable": absent, "depth": depth, "removable": removable, "chance": chance(subset.samples)}
+    facts = {
+        **facts,
+        "not_applicable": absent,
+        "depth": depth,
+        "removable": removable,
+        "chance": chance(subset.samples),
+    }
     forward = Forward(model, outputs, batch_size, device)
     intact = Trial({"part": "none", "design": "intact", "removed": 0, "draw": 0, "blocks": []})
     with _trial_file(output, modes, LESION_FIELDS, facts) as writer, _progress(facts, "lesions") as advance:
@@ -504,6 +512,7 @@ def measure_grams(
         WithstandError: if there are too few samples for one minibatch, or for the unbiased estimator.
     """
     check_samples(min(protocol.minibatch, len(subset)))
+    facts = {**facts, "summary": "class_token" if anatomy.has_class_token(model.network) else "mean"}
     minibatches = [part for part in subset.slices(protocol.minibatch) if part.stop - part.start == protocol.minibatch]
     if not minibatches:
         raise WithstandError(f"{len(subset)} samples do not fill a minibatch of {protocol.minibatch}")
@@ -637,7 +646,9 @@ class _GramReader:
         if not mean.isfinite().all():
             broken = int((~features.isfinite().all(1)).nonzero()[0])
             sample = self._samples.ids[part.start + broken]
-            raise ModelError(f"activations after block {layer} ({self.paths[layer]}) are not finite, first for {sample}")
+            raise ModelError(
+                f"activations after block {layer} ({self.paths[layer]}) are not finite, first for {sample}"
+            )
         return gram(features.sub_(mean)).cpu().numpy()
 
 

@@ -62,7 +62,9 @@ class Lesion:
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
-            raise InterventionError(f"lesion: part {self.part!r} is none of {', '.join(PARTS)}{nearest(self.part, PARTS)}")
+            raise InterventionError(
+                f"lesion: part {self.part!r} is none of {', '.join(PARTS)}{nearest(self.part, PARTS)}"
+            )
         if any(type(index) is not int for index in self.blocks):
             raise InterventionError(f"lesion: blocks {list(self.blocks)} are not all integers")
 

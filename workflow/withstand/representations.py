@@ -69,7 +69,7 @@ def representations(model: Classifier, images: torch.Tensor) -> list[Representat
 
 @contextmanager
 def attention_weights(model: Classifier, visit: Visitor) -> Iterator[list[Block]]:
-    """Hand the weights of every block's attention to ``visit(number, weights)`` while the model runs; yields the blocks.
+    """Hand the weights of each block's attention to ``visit(number, weights)`` while the model runs; yields the blocks.
 
     Weights are (n, heads, tokens, tokens), a row for each token that attends, and rows add up to 1. Fused attention
     computes none, so attention is computed in steps meanwhile: the outputs are the same but for rounding.

@@ -57,7 +57,7 @@ def check_samples(samples: int) -> None:
 
 
 def gram(features: torch.Tensor) -> torch.Tensor:
-    """The Gram matrix (n, n) of features (n, ...), in their dtype. It is symmetric, so a part of it is computed once."""
+    """The Gram matrix (n, n) of features (n, ...), in their dtype; what is there twice is computed once."""
     flat = features.flatten(1)
     half = len(flat) // 2
     if half < _WORTHWHILE:
@@ -69,7 +69,7 @@ def gram(features: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _Centred:
-    """Gram matrices in the form of which HSIC is computed, float64: all entries (layers, n * n), row sums (layers, n)."""
+    """Gram matrices in the form of which HSIC is computed, float64: entries (layers, n * n), row sums (layers, n)."""
 
     entries: torch.Tensor
     rows: torch.Tensor
@@ -118,7 +118,9 @@ def cka(first: torch.Tensor, second: torch.Tensor | None = None, *, unbiased: bo
         WithstandError: if samples are too few, or not as many in both.
     """
     if second is not None and first.shape[1:] != second.shape[1:]:
-        raise WithstandError(f"Gram matrices {tuple(first.shape[1:])} and {tuple(second.shape[1:])} are not of the same samples")
+        raise WithstandError(
+            f"Gram matrices {tuple(first.shape[1:])} and {tuple(second.shape[1:])} are not of the same samples"
+        )
     batches = first.shape[1]
     parts: dict[str, list[np.ndarray]] = {"xy": [], "xx": [], "yy": []}
     for batch in range(batches):
@@ -131,7 +133,9 @@ def cka(first: torch.Tensor, second: torch.Tensor | None = None, *, unbiased: bo
     return jackknife({name: np.stack(values) for name, values in parts.items()}, _ratio)
 
 
-def cka_of_features(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor], *, unbiased: bool = True) -> np.ndarray:
+def cka_of_features(
+    first: Sequence[torch.Tensor], second: Sequence[torch.Tensor], *, unbiased: bool = True
+) -> np.ndarray:
     """Linear CKA (layers of first, layers of second) of features (n, ...) that are at hand, as one minibatch."""
     grams = [torch.stack([gram(features) for features in side])[:, None] for side in (first, second)]
     return cka(*grams, unbiased=unbiased).value
