@@ -36,6 +36,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -631,7 +632,7 @@ class _GramReader:
                 used = 0
             used += size
         bounds.append(len(activations))
-        return [range(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+        return [range(*pair) for pair in pairwise(bounds)]
 
     def _buffer(self, layer: int, tokens: torch.Tensor, n: int) -> torch.Tensor:
         """Room for a layer's activations in a minibatch, (n, positions * features), used again by the next one."""

@@ -267,7 +267,7 @@ def _both(mask: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
 
 
 def _masked(network: nn.Module, mask, only: set[int] | None = None) -> list[Swap]:
-    """Swaps that put attention under ``mask(block, heads)``. Every block must be able to, whether it is masked or not."""
+    """Swaps that put attention under ``mask(block, heads)``; all blocks must be able to, whether masked or not."""
     device = next(network.parameters()).device
     swaps, placed = [], {}
     for block in anatomy.find(network):
@@ -317,7 +317,7 @@ def random_pairs(grid: tuple[int, int], distance: float, stream: Stream) -> np.n
 
 
 def among_patches(pairs: np.ndarray, prefix: int) -> np.ndarray:
-    """A mask over all tokens from one over patches: bool (tokens, tokens). Prefix tokens see all and are seen by all."""
+    """A mask over all tokens, bool (tokens, tokens), from one over patches. Prefix tokens see all and are seen."""
     return np.pad(pairs, ((prefix, 0), (prefix, 0)), constant_values=True)
 
 

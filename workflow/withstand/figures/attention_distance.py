@@ -8,22 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from withstand.figures.panels import model_panels, whole_numbers
-from withstand.figures.style import INK, MUTED, Style, footnote, in_families
+from withstand.figures.style import MUTED, Style, footnote, in_families
 
 METRIC = "distance_share"
 COLUMNS = [
-    "dataset",
-    "corruption",
-    "severity",
-    "model",
-    "block",
-    "head",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "n",
-    "images",
+    *("dataset", "corruption", "severity", "model", "block", "head", "metric", "value", "low", "high", "n", "images"),
+    "uniform",
 ]
 
 
@@ -41,16 +31,16 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     models = list(data["model"].unique())
     colors = style.model_colors(models)
     figure, (axes,) = model_panels(models, style, height=2.2)
-    top = 1.08 * data["high"].max()
+    top = 1.1 * data[["high", "uniform"]].max(axis=None)
     for axis, model in zip(axes, models, strict=True):
         _panel(axis, data[data["model"] == model], colors[model])
         axis.set_ylim(0, top)
     axes[0].set_ylabel("mean attention distance\n(share of grid)")
     figure.tight_layout(w_pad=1.6)
     note = (
-        f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images. Mean Chebyshev distance from "
-        "a patch to where it attends, weighted by attention among patches. Points are heads, the line is their mean, its "
-        "band a 95% interval over images."
+        f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images. Mean Chebyshev distance "
+        "from a patch to where it attends, weighted by attention among patches. Points are heads, the line is their "
+        "mean, its band a 95% interval over images. Dashed: attention to all patches alike."
     )
     footnote(figure, note)
     return figure
@@ -62,9 +52,8 @@ def _panel(axis: Axes, rows: pd.DataFrame, color: str) -> None:
     axis.fill_between(blocks, means["low"], means["high"], color=color, alpha=0.25, linewidth=0)
     axis.plot(blocks, means["value"], color=color)
     axis.scatter(heads["block"], heads["value"], s=16, color=color, edgecolor="white", linewidth=0.5, zorder=3)
+    axis.axhline(rows["uniform"].iloc[0], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.grid(axis="y")
     axis.set_xlabel("block")
-    axis.tick_params(colors=MUTED)
-    axis.title.set_color(color or INK)
     whole_numbers(axis)

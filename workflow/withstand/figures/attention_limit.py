@@ -45,8 +45,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     masks = int(data.loc[data["arm"] == "random", "draws"].max())
     note = (
         f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}.\n"
-        "Above: patches attend to patches within a Chebyshev distance, a share of the grid's side; the control masks as "
-        f"many pairs at random (mean of {masks} masks, band: their range). Class token and other prefix tokens stay "
+        "Above: patches attend to patches within a Chebyshev distance, a share of the grid's side; the control masks "
+        f"as many pairs at random (mean of {masks} masks, band: their range). Class token and other prefix tokens stay "
         "connected. Dashed: no limit. Dotted: chance. Bars are 95% intervals."
     )
     if rows == 2:
@@ -110,4 +110,4 @@ def _name(axis: Axes, rows: pd.DataFrame, arms: tuple[str, ...], by: str, *, las
         line = rows[rows["arm"] == arm].sort_values(by)
         if len(line):
             ends.append((float(line["value"].iloc[-1 if last else 0]), NAMES[arm], COLORS[arm]))
-    name_lines(axis, ends, gap=0.2)
+    name_lines(axis, ends, gap=0.2, top=0.93)

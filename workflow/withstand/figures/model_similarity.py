@@ -50,8 +50,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     images, minibatches = int(data["images"].max()), int(data["minibatches"].max())
     footnote(
         figure,
-        f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images in {minibatches:,} minibatches. Linear CKA of all "
-        "tokens after a block of one model (upwards) with those of another (to the right), unbiased.",
+        f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images in {minibatches:,} minibatches. Linear CKA of "
+        "all tokens after a block of one model (upwards) with those of another (to the right), unbiased.",
     )
     return figure
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
 
 import matplotlib.pyplot as plt
@@ -58,9 +58,13 @@ def whole_numbers(axis: Axes) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=2))
 
 
-def name_lines(axis: Axes, ends: Sequence[tuple[float, str, str]], *, gap: float = 0.085) -> None:
+def name_lines(axis: Axes, ends: Sequence[tuple[float, str, str]], *, gap: float = 0.085, top: float = 1) -> None:
     """Names (height, text, color) at the right of a panel, moved apart where lines end close to each other."""
-    for (_, text, color), height in zip(ends, spread([end[0] for end in ends], gap=gap), strict=True):
+    if not ends:
+        return
+    heights = spread([end[0] for end in ends], gap=gap)
+    heights -= max(0, heights.max() - top)  # the title is above
+    for (_, text, color), height in zip(ends, heights, strict=True):
         axis.annotate(
             text,
             (1, height),
@@ -81,8 +85,3 @@ def by_part(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         own = rows[rows["part"] == part]
         if len(own):
             yield part, own
-
-
-def span(row: Mapping) -> list[list[float]]:
-    """An interval as matplotlib's error bars want it."""
-    return [[max(row["value"] - row["low"], 0)], [max(row["high"] - row["value"], 0)]]

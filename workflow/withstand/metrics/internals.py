@@ -68,7 +68,8 @@ def attention_limit_rows(path: Path) -> pd.DataFrame:
 def attention_distance_rows(path: Path) -> pd.DataFrame:
     """How far heads look, each, and on the average of a block's heads.
 
-    Returns columns corruption, severity, block, head (none for the average), metric, value, low, high, n and images.
+    Returns columns corruption, severity, block, head (none for the average), metric, value, low, high, n, images, depth
+    and uniform, the value of a head that attends to all tokens alike.
     Metrics are ``distance_pixels`` (Euclidean, in pixels of the model's input), ``distance_share`` (Chebyshev, as a
     share of the grid, which is how limits of attention are given) and ``prefix_share``. Intervals are Student's, over
     images.
@@ -78,6 +79,7 @@ def attention_distance_rows(path: Path) -> pd.DataFrame:
     if table.empty:
         return pd.DataFrame()
     scale = {"euclidean": facts["patch_pixels"], "chebyshev": 1 / max(facts["grid"]), "prefix_share": 1.0}
+    uniform = _uniform(facts["grid"], facts["prefix_tokens"])
     names = {"euclidean": "distance_pixels", "chebyshev": "distance_share", "prefix_share": "prefix_share"}
     averages = table.groupby([*CONDITION, "block", "sample_id"], observed=True)[list(DISTANCES)].mean().reset_index()
     rows = []
@@ -87,8 +89,18 @@ def attention_distance_rows(path: Path) -> pd.DataFrame:
             for column in DISTANCES:
                 values = group[column].dropna().to_numpy(np.float64) * scale[column]
                 if len(values):
-                    rows.append(keys | {"metric": names[column]} | _mean(values))
+                    about = {"metric": names[column], "uniform": uniform[column] * scale[column]}
+                    rows.append(keys | about | _mean(values))
     return pd.DataFrame(rows).assign(depth=facts["depth"])
+
+
+def _uniform(grid: list[int], prefix: int) -> dict[str, float]:
+    """Distances, in patches, and share of prefix tokens of a head that attends to all tokens alike."""
+    places = np.indices(grid).reshape(2, -1)
+    apart = np.abs(places[:, :, None] - places[:, None])
+    share = prefix / (prefix + math.prod(grid))
+    euclidean = float(np.hypot(*apart).mean())
+    return {"euclidean": euclidean, "chebyshev": float(apart.max(0).mean()), "prefix_share": share}
 
 
 def over_draws(correct: np.ndarray, *, complete: bool) -> dict:
@@ -120,7 +132,7 @@ def _effective(correct: np.ndarray, complete: bool) -> float:
     """The number of independent trials of the same variance; at most all of them."""
     draws, images = correct.shape
     share = correct.mean()
-    if share in (0, 1) or images < 2:
+    if draws == 1 or images == 1 or share in (0, 1):
         return images
     by_image = correct.mean(0).var(ddof=1) / images
     variance = by_image

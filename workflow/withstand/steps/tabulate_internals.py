@@ -93,6 +93,7 @@ ATTENTION_DISTANCE = pa.schema(
         ("block", pa.int16()),
         ("head", pa.int16()),
         *_VALUES,
+        ("uniform", pa.float64()),
         ("depth", pa.int16()),
     ]
 )
