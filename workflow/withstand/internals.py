@@ -106,9 +106,12 @@ class Subset:
     def read(self, condition: tuple[str, int, int], samples: slice) -> np.ndarray:
         """Images under a condition: uint8 (n, height, width, 3)."""
         corruption, _, index = condition
-        return np.concatenate(
-            [file.read(corruption, index, slice(row, row + 1)) for file, row in self._places[samples]]
-        )
+        places = self._places[samples]
+        pixels = np.empty((len(places), self.size, self.size, 3), dtype=np.uint8)
+        for file in dict.fromkeys(file for file, _ in places):
+            taken = [number for number, place in enumerate(places) if place[0] is file]
+            pixels[taken] = file.read(corruption, index, np.array([places[number][1] for number in taken]))
+        return pixels
 
     def batches(self, condition: tuple[str, int, int], slices: Sequence[slice]) -> Iterator[tuple[slice, np.ndarray]]:
         """The images of some slices, read ahead."""
@@ -456,8 +459,12 @@ def _progress(facts: Mapping, what: str) -> Iterator:
 
 
 @dataclass
-class _Passes:
-    """What hooks hand over in the passes of one batch. A pass that memory ended is dropped when the next one begins."""
+class Passes:
+    """What hooks hand over in the passes of a batch; a pass that was ended by memory running out does not count.
+
+    Attributes:
+        blocks: the numbers of the blocks that hand something over, in order.
+    """
 
     blocks: Sequence[int]
     passes: list[dict] = field(default_factory=list)
@@ -581,7 +588,7 @@ class _GramReader:
         self._summarise = summary(model.network)
         found = anatomy.find(model.network)
         self.paths = [block.path for block in found]
-        self._passes = _Passes(range(len(found)))
+        self._passes = Passes(range(len(found)))
         self._buffers: dict[tuple, torch.Tensor] = {}
         self._groups: list[range] | None = None
 
@@ -600,7 +607,7 @@ class _GramReader:
                     kept.setdefault(layer, self._buffer(layer, activations[layer], len(images)))
                     kept[layer][start:end] = activations[layer].flatten(1)
                 if turn == 0:
-                    summaries.append([self._summarise(tokens) for tokens in activations])
+                    summaries.append([self._summarise(tokens).clone() for tokens in activations])  # not all of the tokens
                     correlators["all_tokens"].add(activations)
                     correlators["summary"].add(summaries[-1])
                 start = end
@@ -692,7 +699,7 @@ def measure_attention_distance(
     at_once = _images_at_once(batch_size, subset.size, device)
     forward = Forward(model, outputs, at_once, device)
     found = [block.index for block in anatomy.find(model.network)]
-    passes = _Passes(found)
+    passes = Passes(found)
     with (
         attention_weights(model, lambda number, weights: passes.visit(number, meter(weights))),
         predictions.create(output, distance_schema(facts)) as writer,

@@ -90,7 +90,7 @@ def attention_distance_rows(path: Path) -> pd.DataFrame:
                 values = group[column].dropna().to_numpy(np.float64) * scale[column]
                 if len(values):
                     about = {"metric": names[column], "uniform": uniform[column] * scale[column]}
-                    rows.append(keys | about | _mean(values))
+                    rows.append(keys | about | mean(values))
     return pd.DataFrame(rows).assign(depth=facts["depth"])
 
 
@@ -144,10 +144,11 @@ def _effective(correct: np.ndarray, complete: bool) -> float:
     return min(share * (1 - share) / variance, correct.size)
 
 
-def _mean(values: np.ndarray) -> dict:
-    n, mean = len(values), float(values.mean())
+def mean(values: np.ndarray) -> dict:
+    """A mean of independent values with Student's interval: value, low, high, n and images."""
+    n, value = len(values), float(values.mean())
     half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * values.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
-    return {"value": mean, "low": mean - half, "high": mean + half, "n": n, "images": n}
+    return {"value": value, "low": value - half, "high": value + half, "n": n, "images": n}
 
 
 def _read(path: Path) -> pd.DataFrame:
