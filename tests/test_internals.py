@@ -462,3 +462,13 @@ def test_protocols_are_in_the_files(measured):
     )
     limits = LimitProtocol(distances=(0.5, 0.25), draws=2, class_only=(1, 6, 7))
     assert read_facts(measured["vit_p8_base"]["attention_limit"])["protocol"] == json.loads(json.dumps(asdict(limits)))
+
+
+def test_summaries_do_not_keep_all_tokens_in_memory(subset, tmp_path, monkeypatch):
+    added, add = [], internals.Correlator.add
+    monkeypatch.setattr(internals.Correlator, "add", lambda self, layers: (added.append(layers), add(self, layers)))
+    settings = {"outputs": 10, "facts": FACTS, "batch_size": 4, "protocol": GramProtocol(minibatch=12)}
+    internals.measure_grams(load("vit_p16_base"), subset, tmp_path / "x", **settings)
+    summaries = added[1::2]
+    assert len(summaries) == 6 and all(tensor.ndim == 2 for layers in summaries for tensor in layers)
+    assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for layers in summaries for tensor in layers)

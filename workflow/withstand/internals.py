@@ -607,7 +607,9 @@ class _GramReader:
                     kept.setdefault(layer, self._buffer(layer, activations[layer], len(images)))
                     kept[layer][start:end] = activations[layer].flatten(1)
                 if turn == 0:
-                    summaries.append([self._summarise(tokens).clone() for tokens in activations])  # not all of the tokens
+                    summaries.append(
+                        [self._summarise(tokens).clone() for tokens in activations]
+                    )  # not all of the tokens
                     correlators["all_tokens"].add(activations)
                     correlators["summary"].add(summaries[-1])
                 start = end

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.panels import model_panels, whole_numbers
+from withstand.figures.panels import MOST_IN_A_ROW, model_panels, whole_numbers
 from withstand.figures.style import MUTED, Style, footnote, in_families
 
 METRIC = "distance_share"
@@ -35,7 +35,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     for axis, model in zip(axes, models, strict=True):
         _panel(axis, data[data["model"] == model], colors[model])
         axis.set_ylim(0, top)
-    axes[0].set_ylabel("mean attention distance\n(share of grid)")
+    for axis in axes[::MOST_IN_A_ROW]:
+        axis.set_ylabel("mean attention distance\n(share of grid)")
     figure.tight_layout(w_pad=1.6)
     note = (
         f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images. Mean Chebyshev distance "

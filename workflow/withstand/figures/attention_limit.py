@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.panels import accuracy_axis, model_panels, name_lines, whole_numbers
+from withstand.figures.panels import MOST_IN_A_ROW, accuracy_axis, model_panels, name_lines, whole_numbers
 from withstand.figures.style import CHOICES, INK, PALETTE, Style, choices, footnote, in_families
 
 COLUMNS = [
@@ -39,7 +39,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         _distances(column[0], own)
         if rows == 2:
             _class_only(column[1], own)
-    for axis in axes[:, 0]:
+    for axis in axes[:, ::MOST_IN_A_ROW].flat:
         axis.set_ylabel("accuracy")
     figure.tight_layout(w_pad=1.6, h_pad=1.4)
     masks = int(data.loc[data["arm"] == "random", "draws"].max())

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from withstand.figures.panels import (
     MARKERS,
+    MOST_IN_A_ROW,
     PART_COLORS,
     PART_NAMES,
     accuracy_axis,
@@ -39,7 +40,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     figure, (axes,) = model_panels(models, style, height=2.3)
     for axis, model in zip(axes, models, strict=True):
         _panel(axis, data[data["model"] == model])
-    axes[0].set_ylabel("accuracy")
+    for axis in axes[::MOST_IN_A_ROW]:
+        axis.set_ylabel("accuracy")
     figure.tight_layout(w_pad=1.6)
     drawn = int(data.loc[data["part"] != "none", "draws"].max())
     note = (

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from withstand.figures.panels import (
     MARKERS,
+    MOST_IN_A_ROW,
     PART_COLORS,
     PART_NAMES,
     accuracy_axis,
@@ -48,7 +49,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     figure, (axes,) = model_panels(models, style, height=2.3)
     for axis, model in zip(axes, models, strict=True):
         _panel(axis, data[data["model"] == model])
-    axes[0].set_ylabel("accuracy")
+    for axis in axes[::MOST_IN_A_ROW]:
+        axis.set_ylabel("accuracy")
     figure.tight_layout(w_pad=1.6)
     note = (
         f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}.\n"
