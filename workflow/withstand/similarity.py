@@ -77,12 +77,24 @@ class _Centred:
 
     @classmethod
     def of(cls, grams: torch.Tensor, *, unbiased: bool) -> _Centred:
-        """From Gram matrices (layers, n, n).
+        """From Gram matrices (layers, n, n), which are left as they are.
 
         Raises:
             WithstandError: if n is too small for the unbiased estimator.
         """
-        grams = grams.to(torch.float64, copy=unbiased)
+        return cls._taking(grams.to(torch.float64, copy=unbiased), unbiased)
+
+    @classmethod
+    def of_features(cls, layers: Sequence[torch.Tensor], *, unbiased: bool) -> _Centred:
+        """From features (n, ...) of each layer, one Gram matrix at a time."""
+        n = len(layers[0])
+        grams = torch.empty(len(layers), n, n, dtype=torch.float64, device=layers[0].device)
+        for place, features in zip(grams, layers, strict=True):
+            place.copy_(gram(features))
+        return cls._taking(grams, unbiased)
+
+    @classmethod
+    def _taking(cls, grams: torch.Tensor, unbiased: bool) -> _Centred:
         if unbiased:
             check_samples(grams.shape[-1])
             grams.diagonal(dim1=-2, dim2=-1).zero_()
@@ -95,7 +107,8 @@ class _Centred:
 
     def own(self) -> torch.Tensor:
         """HSIC of every layer with itself (layers)."""
-        return self._joined(self.entries.square().sum(1), self.rows.square().sum(1), self.rows.sum(1).square())
+        squares = (torch.linalg.vecdot(values, values) for values in (self.entries, self.rows))
+        return self._joined(*squares, self.rows.sum(1).square())
 
     def _joined(self, entries: torch.Tensor, rows: torch.Tensor, totals: torch.Tensor) -> torch.Tensor:
         n = self.rows.shape[1]
@@ -126,10 +139,8 @@ def cka(first: torch.Tensor, second: torch.Tensor | None = None, *, unbiased: bo
     for batch in range(batches):
         x = _Centred.of(first[:, batch], unbiased=unbiased)
         y = x if second is None else _Centred.of(second[:, batch], unbiased=unbiased)
-        xy = x.hsic(y)
-        own = (xy.diagonal(),) * 2 if second is None else (x.own(), y.own())
-        for name, value in zip(parts, (xy, *own), strict=True):
-            parts[name].append(value.cpu().numpy())
+        for name, value in _sums(x, y).items():
+            parts[name].append(value)
     return jackknife({name: np.stack(values) for name, values in parts.items()}, _ratio)
 
 
@@ -137,8 +148,14 @@ def cka_of_features(
     first: Sequence[torch.Tensor], second: Sequence[torch.Tensor], *, unbiased: bool = True
 ) -> np.ndarray:
     """Linear CKA (layers of first, layers of second) of features (n, ...) that are at hand, as one minibatch."""
-    grams = [torch.stack([gram(features) for features in side])[:, None] for side in (first, second)]
-    return cka(*grams, unbiased=unbiased).value
+    return _ratio(_sums(*(_Centred.of_features(side, unbiased=unbiased) for side in (first, second))))
+
+
+def _sums(x: _Centred, y: _Centred) -> dict[str, np.ndarray]:
+    """What a minibatch adds: HSIC of layers across, and of each side's layers with themselves."""
+    xy = x.hsic(y)
+    own = (xy.diagonal(),) * 2 if y is x else (x.own(), y.own())
+    return {name: value.cpu().numpy() for name, value in zip(("xy", "xx", "yy"), (xy, *own), strict=True)}
 
 
 def _ratio(sums: Sums) -> np.ndarray:
