@@ -18,6 +18,13 @@ class ModelError(WithstandError):
     """
 
 
+class NotApplicableError(ModelError):
+    """What has no meaning for a model's architecture, such as a lesion of a network without attention.
+
+    It is no fault of the model: tables leave it out by name.
+    """
+
+
 def nearest(text: object, known: Iterable[str]) -> str:
     """The known name that a wrong one may stand for, as the end of a message; nothing where none is near."""
     match = get_close_matches(str(text), list(known), n=1, cutoff=0.5)

@@ -1,0 +1,113 @@
+"""Accuracy with limited attention: by distance beside a random control, and to the class token alone (Fig. 9)."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from withstand.figures.panels import MOST_IN_A_ROW, accuracy_axis, model_panels, name_lines, whole_numbers
+from withstand.figures.style import CHOICES, INK, PALETTE, Style, choices, footnote, in_families
+
+COLUMNS = [
+    *("dataset", "corruption", "severity", "model", "arm", "distance", "masked", "blocks", "value", "low", "high", "n"),
+    *("images", "draws", "lowest", "highest", "chance"),
+]
+COLORS = {"local": PALETTE[0], "random": PALETTE[1], "first": PALETTE[3], "last": PALETTE[2]}
+NAMES = {"local": "within\ndistance", "random": "as many\nat random", "first": "first\nblocks", "last": "last\nblocks"}
+STYLES = {"local": ("o", "-"), "random": ("D", "--"), "first": ("v", "-"), "last": ("^", "-")}
+OF_DISTANCE, OF_BLOCKS = ("local", "random"), ("first", "last")
+
+
+def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The rows drawn: every arm, random masks on their average, under the first condition."""
+    rows = table[table["label_mode"].isin(["all", "categories"]) & table["draw"].isna()]
+    if rows.empty:
+        return rows
+    rows = rows[(rows["corruption"] == rows["corruption"].iloc[0]) & (rows["severity"] == rows["severity"].iloc[0])]
+    return in_families(rows[[*COLUMNS, *CHOICES]], models)
+
+
+def draw(data: pd.DataFrame, style: Style) -> Figure:
+    """Above, accuracy against distance; below, against the number of blocks limited to the class token."""
+    models = list(data["model"].unique())
+    rows = 1 + int(data["arm"].isin(OF_BLOCKS).any())
+    figure, axes = model_panels(models, style, height=2.25, rows=rows)
+    for model, column in zip(models, axes.T, strict=True):
+        own = data[data["model"] == model]
+        _distances(column[0], own)
+        if rows == 2:
+            _class_only(column[1], own)
+    for axis in axes[:, ::MOST_IN_A_ROW].flat:
+        axis.set_ylabel("accuracy")
+    figure.tight_layout(w_pad=1.6, h_pad=1.4)
+    masks = int(data.loc[data["arm"] == "random", "draws"].max())
+    note = (
+        f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}.\n"
+        "Above: patches attend to patches within a Chebyshev distance, a share of the grid's side; the control masks "
+        f"as many pairs at random (mean of {masks} masks, band: their range). Class token and other prefix tokens stay "
+        "connected. Dashed: no limit. Dotted: chance. Bars are 95% intervals."
+    )
+    if rows == 2:
+        note += "\nBelow: patches attend to the prefix tokens alone, in the first or in the last blocks."
+    footnote(figure, note)
+    return figure
+
+
+def _distances(axis: Axes, rows: pd.DataFrame) -> None:
+    _axis(axis, rows)
+    for arm in OF_DISTANCE:
+        line = rows[rows["arm"] == arm].sort_values("distance")
+        if arm == "random" and len(line):
+            bounds = (line[name].astype(float) for name in ("lowest", "highest"))
+            axis.fill_between(line["distance"], *bounds, color=COLORS[arm], alpha=0.15, linewidth=0)
+        _line(axis, line["distance"], line, arm)
+    _name(axis, rows, OF_DISTANCE, "distance", last=False)
+    axis.set_xlim(1.0, 0.0)
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set_xlabel("attention within, share of grid")
+
+
+def _class_only(axis: Axes, rows: pd.DataFrame) -> None:
+    _axis(axis, rows)
+    intact = rows[rows["arm"] == "none"].assign(blocks=0)
+    for arm in OF_BLOCKS:
+        line = rows[rows["arm"] == arm]
+        if len(line):
+            joined = pd.concat([intact, line.sort_values("blocks")])
+            _line(axis, joined["blocks"], joined, arm)
+    _name(axis, rows, OF_BLOCKS, "blocks", last=True)
+    axis.set_xlabel("blocks limited to the class token")
+    whole_numbers(axis)
+
+
+def _axis(axis: Axes, rows: pd.DataFrame) -> None:
+    intact = rows[rows["arm"] == "none"].iloc[0]
+    accuracy_axis(axis, chance=intact["chance"])
+    axis.axhline(intact["value"], color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1.5)
+
+
+def _line(axis: Axes, x: pd.Series, line: pd.DataFrame, arm: str) -> None:
+    marker, dashes = STYLES[arm]
+    axis.errorbar(
+        x.astype(float),
+        line["value"],
+        yerr=[(line["value"] - line["low"]).clip(0), (line["high"] - line["value"]).clip(0)],
+        color=COLORS[arm],
+        marker=marker,
+        linestyle=dashes,
+        markersize=4,
+        elinewidth=0.9,
+        linewidth=1.4,
+        markerfacecolor="white" if arm == "random" else COLORS[arm],
+    )
+
+
+def _name(axis: Axes, rows: pd.DataFrame, arms: tuple[str, ...], by: str, *, last: bool) -> None:
+    ends = []
+    for arm in arms:
+        line = rows[rows["arm"] == arm].sort_values(by)
+        if len(line):
+            ends.append((float(line["value"].iloc[-1 if last else 0]), NAMES[arm], COLORS[arm]))
+    name_lines(axis, ends, gap=0.2, top=0.93)

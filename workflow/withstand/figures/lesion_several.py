@@ -1,0 +1,84 @@
+"""Accuracy without several blocks, MLPs or attentions at random: a panel a model, a line an arm (Fig. 8, bottom)."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from withstand.figures.panels import (
+    MARKERS,
+    MOST_IN_A_ROW,
+    PART_COLORS,
+    PART_NAMES,
+    accuracy_axis,
+    by_part,
+    model_panels,
+    name_lines,
+    whole_numbers,
+)
+from withstand.figures.style import CHOICES, Style, choices, footnote, in_families
+
+COLUMNS = [
+    *("dataset", "corruption", "severity", "model", "part", "removed", "value", "low", "high", "n", "images", "draws"),
+    *("standard_error", "lowest", "highest", "chance"),
+]
+
+
+def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The rows drawn: the intact model, and the mean over draws at each number, under the first condition."""
+    rows = table[table["design"].isin(["intact", "several"]) & table["label_mode"].isin(["all", "categories"])]
+    rows = rows[rows["draw"].isna()]
+    rows = rows[(rows["corruption"] == rows["corruption"].iloc[0]) & (rows["severity"] == rows["severity"].iloc[0])]
+    lesioned = rows.loc[rows["design"] == "several", "model"].unique()
+    return in_families(rows.loc[rows["model"].isin(lesioned), [*COLUMNS, *CHOICES]], models)
+
+
+def draw(data: pd.DataFrame, style: Style) -> Figure:
+    """Accuracy against how many are removed: means with standard errors over draws, and their range."""
+    models = list(data["model"].unique())
+    figure, (axes,) = model_panels(models, style, height=2.3)
+    for axis, model in zip(axes, models, strict=True):
+        _panel(axis, data[data["model"] == model])
+    for axis in axes[::MOST_IN_A_ROW]:
+        axis.set_ylabel("accuracy")
+    figure.tight_layout(w_pad=1.6)
+    drawn = int(data.loc[data["part"] != "none", "draws"].max())
+    note = (
+        f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}.\n"
+        f"Means of {drawn} random choices, or of all where there are fewer; the first block is kept. Bars are standard "
+        "errors over choices, bands their range. Dotted: chance; a line ends where it has stayed there."
+    )
+    footnote(figure, note)
+    return figure
+
+
+def _panel(axis: Axes, rows: pd.DataFrame) -> None:
+    intact = rows[rows["part"] == "none"].iloc[0]
+    accuracy_axis(axis, chance=intact["chance"])
+    ends = []
+    for part, line in by_part(rows):
+        ordered = pd.concat([intact.to_frame().T, line.sort_values("removed")]).astype({"value": float})
+        removed = ordered["removed"].astype(float)
+        axis.fill_between(
+            removed,
+            ordered["lowest"].astype(float),
+            ordered["highest"].astype(float),
+            color=PART_COLORS[part],
+            alpha=0.13,
+            linewidth=0,
+        )
+        axis.errorbar(
+            removed,
+            ordered["value"],
+            yerr=ordered["standard_error"].astype(float).fillna(0),
+            color=PART_COLORS[part],
+            marker=MARKERS[part],
+            markersize=4,
+            elinewidth=1.1,
+        )
+        ends.append((float(ordered["value"].iloc[-1]), PART_NAMES[part], PART_COLORS[part]))
+    name_lines(axis, ends)
+    axis.set_xlabel("number removed")
+    axis.set_xlim(left=-0.2)
+    whole_numbers(axis)

@@ -1,0 +1,124 @@
+"""Similarity of layers, within and between models, from their Gram matrices: tidy rows with 95% intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+
+from withstand.errors import WithstandError
+from withstand.internals import GRAMS_FORMAT, TOKENS
+from withstand.similarity import Estimate, Moments, cka
+
+FLATTENINGS = ("joint", "per_sample")
+
+
+class GramFile:
+    """A file of Gram matrices, open for reading. Use it as a context manager.
+
+    Raises:
+        WithstandError: if it is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r", locking=False)
+            if self._file.attrs.get("format") != GRAMS_FORMAT:
+                self._file.close()
+                raise OSError(f"not {GRAMS_FORMAT}")
+        except OSError as error:
+            raise WithstandError(f"{path}: not a file of Gram matrices ({error}); delete it and run again") from error
+
+    def __enter__(self) -> GramFile:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._file.close()
+
+    @property
+    def facts(self) -> dict:
+        """What was measured, how, and why not."""
+        return json.loads(self._file.attrs["facts"])
+
+    @property
+    def conditions(self) -> list[tuple[str, int]]:
+        """Corruptions and severities; none where the model failed."""
+        return [(corruption, int(severity)) for corruption in self._file for severity in self._file[corruption]]
+
+    def layers(self, condition: tuple[str, int]) -> list[str]:
+        """The names of the model's blocks."""
+        return list(self._group(condition)["layers"].asstr()[()])
+
+    def sample_ids(self, condition: tuple[str, int]) -> np.ndarray:
+        """Which samples make a minibatch: strings (minibatches, samples)."""
+        return self._group(condition)["sample_ids"].asstr()[()]
+
+    def grams(self, condition: tuple[str, int], tokens: str) -> torch.Tensor:
+        """Gram matrices float32 (layers, minibatches, n, n)."""
+        return torch.from_numpy(self._group(condition)[tokens][()])
+
+    def moments(self, condition: tuple[str, int], tokens: str) -> Moments:
+        """What correlations are made of."""
+        group = self._group(condition)[f"pearson/{tokens}"]
+        return Moments(*(group[name][()] for name in ("mean", "product", "per_sample")))
+
+    def _group(self, condition: tuple[str, int]) -> h5py.Group:
+        return self._file[f"{condition[0]}/{condition[1]}"]
+
+
+def similarity_rows(first: GramFile, second: GramFile | None = None) -> pd.DataFrame:
+    """Similarity of every layer of a model with every layer of the same, or of another.
+
+    Returns columns model, other_model, corruption, severity, tokens (``all_tokens``, or ``summary``: the class token or
+    the mean over positions, as ``summary`` and ``other_summary`` say), layer, other_layer (numbers of blocks), metric,
+    value, low, high, n (samples), images (the same) and minibatches. Metrics are ``cka`` (unbiased), ``cka_biased``,
+    and within a model ``pearson_joint`` and ``pearson_per_sample`` (see :mod:`withstand.similarity`); layers of
+    different sizes have no correlation, and no row.
+
+    Raises:
+        WithstandError: if the two files are not of the same samples.
+    """
+    rows = []
+    for condition in first.conditions if second is None else _shared(first, second):
+        ids = first.sample_ids(condition)
+        keys = {
+            **{"summary": first.facts["summary"], "other_summary": (second or first).facts["summary"]},
+            **{"model": first.facts["model"], "other_model": (second or first).facts["model"]},
+            **{"corruption": condition[0], "severity": condition[1]},
+            **{"n": ids.size, "images": ids.size, "minibatches": len(ids)},
+        }
+        for tokens in TOKENS:
+            grams = first.grams(condition, tokens)
+            others = None if second is None else second.grams(condition, tokens)
+            for metric in ("cka", "cka_biased"):
+                estimate = cka(grams, others, unbiased=metric == "cka")
+                rows += [keys | {"tokens": tokens, "metric": metric} | cell for cell in _cells(estimate)]
+            for flattening in FLATTENINGS if second is None else ():
+                estimate = first.moments(condition, tokens).pearson(flattening)
+                rows += [
+                    keys | {"tokens": tokens, "metric": f"pearson_{flattening}"} | cell for cell in _cells(estimate)
+                ]
+    return pd.DataFrame(rows)
+
+
+def _shared(first: GramFile, second: GramFile) -> list[tuple[str, int]]:
+    shared = [condition for condition in first.conditions if condition in second.conditions]
+    for condition in shared:
+        if not np.array_equal(first.sample_ids(condition), second.sample_ids(condition)):
+            raise WithstandError(f"{first.path} and {second.path} are not of the same samples in the same minibatches")
+    return shared
+
+
+def _cells(estimate: Estimate) -> Iterator[dict]:
+    for layer, other in product(*(range(size) for size in estimate.value.shape)):
+        values = (float(part[layer, other]) for part in (estimate.value, estimate.low, estimate.high))
+        cell = dict(zip(("value", "low", "high"), values, strict=True))
+        if not np.isnan(cell["value"]):
+            yield {"layer": layer, "other_layer": other} | cell
