@@ -44,6 +44,10 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         about = data[data["attack"] == attack].iloc[0]
         row[0].set_title(f"{words(attack)}, {about['eps']}", loc="left", fontweight="bold")
     for axis, metric in zip(axes[-1], metrics, strict=True):
+        shown = data[data["metric"] == metric]
+        axis.set_xlim(min(0.9, shown["low"].min() - 0.02), max(1.1, shown["high"].max() + 0.02))
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.set_xlabel(METRICS[metric], fontsize=8.5)
     figure.tight_layout(w_pad=1.5)
     sizes = sorted(data["patch_size"].dropna().unique())
@@ -68,6 +72,3 @@ def _ratios(axis: Axes, rows: pd.DataFrame, models: Sequence[str], colors: dict,
             filled = not sizes or bool(row["own"])
             interval_point(axis, height + offset, row, colors[model], marker=markers[number], filled=filled)
     axis.axvline(1, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    axis.set_xlim(min(0.9, axis.dataLim.x0 - 0.02), max(1.1, axis.dataLim.x1 + 0.02))
-    axis.xaxis.set_major_locator(MaxNLocator(4))
-    axis.xaxis.set_major_formatter("{x:g}")

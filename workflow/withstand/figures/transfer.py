@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.style import CHOICES, INK, MUTED, SEQUENTIAL, Style, choices, footnote, in_families
+from withstand.figures.style import CHOICES, INK, MUTED, SEQUENTIAL, Style, choices, footnote, in_families, words
 
 CELL = 0.62
 """Side of a cell, in inches."""
@@ -47,7 +47,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     bar.set_label("wrong afterwards, of images right before", fontsize=8)
-    axis.set_title(f"{style.dataset(data['dataset'].iloc[0])}: {data['attack'].iloc[0]}", loc="left", fontweight="bold")
+    axis.set_title(_title(data, style), loc="left", fontweight="bold")
     n = f"{int(fooled['n'].min()):,} to {int(fooled['n'].max()):,} images that the model shown gets right"
     norm = {"linf": "L∞", "l2": "L2"}[data["norm"].iloc[0]]
     note = (
@@ -56,6 +56,10 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     )
     footnote(figure, note)
     return figure
+
+
+def _title(data: pd.DataFrame, style: Style) -> str:
+    return f"{style.dataset(data['dataset'].iloc[0])}: {words(data['attack'].iloc[0])}"
 
 
 def _write_cell(axis: Axes, row: int, column: int, value: float, half: float | None) -> None:
