@@ -254,3 +254,17 @@ def test_float16_never_leads_away_from_zero():
     assert (kept.abs() <= values.abs()).all() and (kept * values >= 0).all()
     large = values.abs() > 1e-4
     assert ((values - kept).abs()[large] <= values.abs()[large] * 2**-10).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("options", BUDGETS, ids=str)
+def test_a_gpu_attacks_as_a_cpu_does(sample, options):
+    """Perturbed images are the same on both to the last bit; networks round otherwise, so some signs differ."""
+    some = tuple(part[:20] for part in sample)
+    on_cpu = pgd(zoo_model("vit_p16_base"), some, **options)
+    images, labels, ids = some
+    on_gpu = pgd(zoo_model("vit_p16_base").cuda(), (images.cuda(), labels.cuda(), ids), **options)
+    assert abs(accuracy(on_cpu, some) - (on_gpu.logits.cpu().argmax(1) == labels).float().mean().item()) <= 1 / 20
+    unit = budget(**options).unit
+    applied = [apply(images.to(where), on_cpu.perturbations.to(where), unit).cpu() for where in ("cpu", "cuda")]
+    assert torch.equal(*applied) if unit else torch.allclose(*applied, atol=2 * ULP)

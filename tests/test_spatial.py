@@ -127,3 +127,15 @@ def test_a_model_that_fails_is_recorded(folder, tmp_path):  # noqa: F811
     output = tmp_path / "s.parquet"
     attack_spatial(tmp_path / "m.json", None, image_set(folder, output), GRID, batch_size=16)
     assert "not finite" in predictions.read_facts(output)["failure"] and pq.read_table(output).num_rows == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_turns_images_as_a_cpu_does(images):
+    transformations = grid().transformations
+    on_cpu, on_gpu = (transform_all(pixels, transformations, grid()) for pixels in (images, images.cuda()))
+    assert torch.allclose(on_cpu, on_gpu.cpu(), atol=1e-4)  # coordinates round otherwise
+    model, (pixels, labels, ids) = zoo_model("vit_p16_base").cuda(), pictures(6)
+    modes = {"all": torch.arange(10)}
+    answers, _ = Search(model, 10, grid(), modes, Passes(128, "cuda"))(pixels.cuda(), labels, ids)
+    ours, _ = Search(zoo_model("vit_p16_base"), 10, grid(), modes, Passes(128))(pixels, labels, ids)
+    assert (answers.correct["all"] == ours.correct["all"]).mean() > 0.99
