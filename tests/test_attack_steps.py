@@ -148,7 +148,13 @@ def test_memory_that_runs_out_halves_the_batch(folder, attacked, tmp_path, monke
 
 @pytest.mark.parametrize(
     ("function", "reason"),
-    [("not_finite", "not finite"), ("hides_its_gradient", "no gradient"), ("flat", "gradient is zero everywhere")],
+    [
+        ("not_finite", "not finite"),
+        ("hides_its_gradient", "no gradient"),
+        ("flat", "gradient is zero everywhere"),
+        ("broken", "this model is broken"),
+        ("averaging", r"returns (1, 10) for a batch of 8, expected (8, outputs)"),
+    ],
 )
 def test_models_that_cannot_be_attacked_are_recorded(folder, tmp_path, function, reason):
     write_card("m", own(function) | {"label_space": "shapetex"}, None, tmp_path / "m.json")

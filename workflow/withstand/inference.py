@@ -297,16 +297,17 @@ def model_errors() -> Iterator[None]:
         raise ModelError(f"the model fails: {type(error).__name__}: {error}") from error
 
 
-def check_logits(logits: object, count: int, outputs: int) -> None:
-    """Refuse what are no logits of so many images.
+def check_logits(logits: object, count: int, outputs: int | None = None) -> None:
+    """Refuse what are no logits of so many images, and of so many outputs where the number is known.
 
     Raises:
         ModelError: if they are not.
     """
-    expected = (count, outputs)
-    if not isinstance(logits, torch.Tensor) or logits.shape != expected:
+    expected = (count, outputs or "outputs")
+    is_right = isinstance(logits, torch.Tensor) and logits.ndim == 2 and logits.shape[0] == count
+    if not is_right or outputs not in (None, logits.shape[1]):
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(f"the model returns {found} for a batch of {count}, expected {expected}")
+        raise ModelError(f"the model returns {found} for a batch of {count}, expected ({expected[0]}, {expected[1]})")
 
 
 def is_memory_error(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ from torch import nn
 from withstand import random
 from withstand.attacks.space import Budget, space
 from withstand.errors import ModelError
-from withstand.inference import model_errors
+from withstand.inference import check_logits, model_errors
 
 NEVER = -1
 """Instead of the number of steps after which a sample fell, where it never did."""
@@ -127,6 +127,7 @@ def _uphill(
     images = images.permute(0, 3, 1, 2).requires_grad_(True)
     with torch.enable_grad(), model_errors():
         logits = model(images)
+    check_logits(logits, len(images))
     check_finite(logits, "logits", sample_ids)
     if not logits.requires_grad:
         raise ModelError("the model has no gradient: torch cannot follow how its logits depend on its input")
@@ -153,7 +154,9 @@ def _loss_gradient(logits: torch.Tensor, wanted: torch.Tensor, targeted: bool) -
 def answer(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Float32 logits of images (n, height, width, 3) in [0, 1]."""
     with model_errors():
-        return model(images.permute(0, 3, 1, 2)).float()
+        logits = model(images.permute(0, 3, 1, 2))
+    check_logits(logits, len(images))
+    return logits.float()
 
 
 def _succeeds(logits: torch.Tensor, wanted: torch.Tensor, targeted: bool) -> torch.Tensor:
