@@ -168,7 +168,9 @@ def test_models_that_cannot_be_attacked_are_recorded(folder, tmp_path, function,
     sources = [Source("m", "pgd", tmp_path / "a.h5")]
     transfer(card, weights, image_set(folder, target, "clean"), sources, batch_size=8, device="cpu")
     facts = predictions.read_facts(target)
-    assert reason in facts["left_out"]["m/pgd"] and facts["cells"] == {} and pq.read_table(target).num_rows == 0
+    assert (
+        reason in facts["left_out"]["m/pgd"]["reason"] and facts["cells"] == {} and pq.read_table(target).num_rows == 0
+    )
 
 
 def show(folder: Path, model: str, attacked: dict[str, AttackRun], output: Path, code: str = "1") -> pd.DataFrame:
@@ -239,7 +241,7 @@ def test_perturbations_of_other_pixels_are_left_out(folder, attacked, tmp_path):
     given = ImageSet("test", "clean", [other / "0.h5", other / "1.h5"], output, subset=SUBSET)
     transfer(folder / "vit_p16_base.json", weights, given, sources, batch_size=8, device="cpu")
     facts = predictions.read_facts(output)
-    assert "other pixels" in facts["left_out"]["vit_p16_base/pgd"] and not facts["cells"]
+    assert "other pixels" in facts["left_out"]["vit_p16_base/pgd"]["reason"] and not facts["cells"]
     assert pq.read_table(output).num_rows == 0
 
 

@@ -12,10 +12,15 @@ from scipy import stats
 from withstand import perturbations
 from withstand.metrics.attacks import attack_rows, spatial_rows, transfer_rows
 from withstand.metrics.intervals import mean_interval, wilson
-from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, grids, patch_borders, ratios, step_borders
+from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, has_both, patch_borders, ratios, step_borders
 from withstand.predictions import METADATA
 from withstand.steps.draw import draw_perturbations, draw_table
-from withstand.steps.tabulate_attacks import tabulate_patch_alignment, tabulate_spatial, tabulate_transfer
+from withstand.steps.tabulate_attacks import (
+    tabulate_attacks,
+    tabulate_patch_alignment,
+    tabulate_spatial,
+    tabulate_transfer,
+)
 
 
 def answers(correct, loss=None, ids=None) -> pd.DataFrame:
@@ -35,7 +40,7 @@ def of(rows: pd.DataFrame, **keys) -> pd.Series:
 def test_rows_of_an_attack():
     clean = answers([True] * 8 + [False] * 2).iloc[::-1]  # in another order
     attacked = answers([True] * 3 + [False] * 6 + [True]).assign(
-        fell_at=[-1, -1, 2, 1, 1, 2, 2, 2, 0, 0], l2=np.arange(10) / 10
+        fell_at=[-1, -1, 2, 1, 1, 2, 2, 2, 0, 0], l2=np.arange(10) / 10, target=-1
     )
     rows = attack_rows(clean, attacked, steps=2)
     assert of(rows, metric="clean_accuracy")["value"] == 0.8
@@ -48,6 +53,14 @@ def test_rows_of_an_attack():
     row = of(rows, metric="l2")
     low, high = stats.t.interval(0.95, 9, attacked["l2"].mean(), stats.sem(attacked["l2"]))
     assert (row["value"], row["low"], row["high"]) == pytest.approx((0.45, low, high), abs=1e-12)
+
+
+def test_a_target_that_is_reached_is_counted_in_the_end():
+    attacked = answers([False] * 4).assign(
+        fell_at=[1, 2, -1, 1], l2=0.1, target=[3, 3, 4, 4], top5_all=[[3, 1], [3, 0], [1, 4], [0, 4]]
+    )
+    row = of(attack_rows(answers([True] * 4), attacked, steps=2), metric="reached")
+    assert (row["value"], row["n"]) == (0.5, 4), "the last one was reached, and left again"
 
 
 def test_a_mean_of_one_has_no_bounds():
@@ -90,13 +103,20 @@ def test_rows_of_rotations_and_translations():
 
 def test_borders_of_patches():
     borders = patch_borders(16, 8)
-    assert borders.sum() == 256 - 4 * 36 and borders[7, 3] and borders[8, 3] and not borders[3, 3]
+    # without the rim of the image: rows and columns 7 and 8 of 1 to 14
+    assert borders.shape == (14, 14) and borders.sum() == 2 * 2 * 14 - 4
+    assert borders[6, 2] and borders[7, 2] and not borders[2, 2] and not borders[0, 0]
     assert np.array_equal(np.flatnonzero(step_borders(16, 8)), [7])
     # patches of 9.33 px, as those of 16 px of a model that wants 384 px are on an image of 224 px
     scaled = np.flatnonzero(step_borders(28, 28 / 3))
     assert np.array_equal(scaled, [8, 18])
-    assert list(grids(16, 8.0, [4.0])) == [(4.0, False), (8.0, True)]
-    assert list(grids(16, None, [2.0, 16.0, 32.0])) == [], "no inside, or no border between them"
+    assert [has_both(16, patch) for patch in (2, 4, 8, 16, 32)] == [False, True, True, False, False]
+
+
+def test_the_rim_of_the_image_is_no_border_of_patches():
+    rim = np.ones((2, 64, 64, 3))
+    rim[:, 1:-1, 1:-1] = 0.5
+    assert ratios(rim.mean(3)[:, 1:-1, 1:-1], patch_borders(64, 8)) == pytest.approx([1, 1])
 
 
 def test_ratios_of_known_patterns():
@@ -125,14 +145,14 @@ def study(tmp_path):
         noise = rng.integers(-8, 9, (12, 64, 64, 3)).astype(np.int8)
         if patch:
             noise = np.kron(rng.integers(-8, 9, (12, 8, 8, 1)), np.ones((1, 8, 8, 3))).astype(np.int8)
-        about = {"name": "pgd", "norm": "linf", "eps": "1/255", "steps": 8}
+        about = {"name": "pgd", "norm": "linf", "eps": "1/255", "steps": 8, "step_size": "1/2040", "target": "none"}
         facts = {"model": model, "dataset": "test", "policy": "stored", "family": "pgd", "attack": about}
         with perturbations.create(tmp_path / f"{model}.h5", 12, 1 / 2040, facts) as writer:
             writer.write(ids, rng.integers(0, 256, (12, 64, 64, 3), dtype=np.uint8), noise)
         card = {"model": model, "grid": [8, 8] if patch else None, "preprocessing": {"input_size": 64}, "failure": None}
         (tmp_path / f"{model}.json").write_text(json.dumps(card))
     models = [
-        {"model": name, "family": family, "parameters": 1, "pretraining_images": 1}
+        {"model": name, "family": family, "parameters": 1, "pretraining_images": 1, "input_size": 64}
         for name, family in (("vit", "ViT"), ("resnet", "ResNet"))
     ]
     pd.DataFrame(models).to_parquet(tmp_path / "models.parquet")
@@ -161,22 +181,32 @@ def test_figures_of_perturbations_are_drawn(study, kind):
     table, models = study / "patch_alignment.parquet", study / "models.parquet"
     if kind == "perturbations":
         draw_perturbations([study / "vit.h5", study / "resnet.h5"], table, models, {}, **places)
-        assert len(pd.read_csv(study / "f.csv")) == 2 * 64 * 64
+        assert pd.read_csv(study / "f.csv")["patch_size"].fillna(0).tolist() == [0, 8]
     else:
         draw_table(kind, table, models, ["test"], {}, **places)
         assert {"value", "low", "high", "n"} <= set(pd.read_csv(study / "f.csv"))
-    assert all(path.stat().st_size > 500 for path in places.values())
+    assert all(places[kind].stat().st_size > 1000 for kind in ("svg", "png"))
 
 
-def test_models_that_failed_are_remembered_by_tables(tmp_path):
+@pytest.mark.parametrize("which", ["attack", "clean"])
+def test_models_that_failed_are_remembered_by_tables(tmp_path, which):
     clean = pa.table({"sample_id": ["a"], "loss": [0.1], "correct_all": [True]})
     facts = {"model": "m", "dataset": "d", "policy": "stored", "versions": {}}
-    pq.write_table(clean.replace_schema_metadata({METADATA: json.dumps(facts)}), tmp_path / "clean.parquet")
+    clean_facts = facts | ({"failure": "it broke"} if which == "clean" else {})
+    pq.write_table(clean.replace_schema_metadata({METADATA: json.dumps(clean_facts)}), tmp_path / "clean.parquet")
     empty = pa.table({"sample_id": pa.array([], pa.string())})
-    failed = empty.replace_schema_metadata({METADATA: json.dumps(facts | {"failure": "it broke"})})
+    failure = {"failure": "it broke"} if which == "attack" else {}
+    failed = empty.replace_schema_metadata({METADATA: json.dumps(facts | failure)})
     pq.write_table(failed, tmp_path / "failed.parquet")
     for tabulate, family in ((tabulate_transfer, "transfer"), (tabulate_spatial, "spatial")):
         tabulate([tmp_path / "failed.parquet"], [tmp_path / "clean.parquet"], tmp_path / "t.parquet")
         note = json.loads(pq.read_schema(tmp_path / "t.parquet").metadata[METADATA])
         assert note["failures"] == [{"model": "m", "dataset": "d", "family": family, "reason": "it broke"}]
         assert pq.read_table(tmp_path / "t.parquet").num_rows == 0
+    about = {"family": "pgd", "attack": {"name": "pgd"}}
+    pq.write_table(
+        empty.replace_schema_metadata({METADATA: json.dumps(facts | failure | about)}), tmp_path / "pgd.parquet"
+    )
+    tabulate_attacks([tmp_path / "clean.parquet", tmp_path / "pgd.parquet"], tmp_path / "t.parquet")
+    note = json.loads(pq.read_schema(tmp_path / "t.parquet").metadata[METADATA])
+    assert note["failures"] == [{"model": "m", "dataset": "d", "family": "pgd", "reason": "it broke"}]

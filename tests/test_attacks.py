@@ -12,9 +12,9 @@ from torch.nn import functional
 from attacked import GREY, accuracy, budget, pgd, pictures, zoo_model
 from withstand.attacks import auto, gradient
 from withstand.attacks.gradient import NEVER, answer
-from withstand.attacks.run import GradientMethod
+from withstand.attacks.run import GradientMethod, method_of
 from withstand.attacks.space import Ball, apply, magnitude, space, toward_zero
-from withstand.errors import ModelError
+from withstand.errors import ModelError, WithstandError
 
 ULP = 2**-23
 """Of float32 below 1: perturbed images are rounded once."""
@@ -241,11 +241,48 @@ def test_models_that_cannot_be_attacked_are_told(model, sample):
 
 def test_autoattack_is_at_least_as_strong(model, sample):
     some = tuple(part[:24] for part in sample)
-    attacked = auto.attack(model, *some[:2], auto.AutoAttack("linf", GREY, attacks=("apgd-ce",)))
+    attacked = auto.attack(model, *some, auto.AutoAttack("linf", GREY, attacks=("apgd-ce",)))
     assert accuracy(attacked, some) <= accuracy(pgd(model, some), some)
     assert magnitude(attacked.perturbations, None).max() <= float(GREY)
     assert torch.equal(answer(model, apply(some[0], attacked.perturbations, None)), attacked.logits)
     assert set(attacked.fell_at.tolist()) <= {NEVER, 0, 1}
+
+
+def test_autoattack_takes_few_classes():
+    """Its standard version looks for nine others."""
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (4, 16, 16, 3), dtype=torch.uint8)
+    given = auto.AutoAttack("linf", 8 * GREY, attacks=("apgd-t", "fab-t"))
+    four, three = (nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, count)).requires_grad_(False) for count in (4, 3))
+    labels = answer(four, images.float() / 255).argmax(1)
+    assert (auto.attack(four, images, labels, list("abcd"), given).logits.argmax(1) != labels).any()
+    with pytest.raises(ModelError, match="the model has 3 outputs, AutoAttack's targeted loss needs 4"):
+        auto.attack(three, images, labels % 3, list("abcd"), given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"eps": "-1/255"}, "eps: -1/255 is not positive"),
+        ({"eps": "0"}, "eps: 0 is not positive"),
+        ({"steps": 0}, "steps: 0 is no positive whole number"),
+        ({"step_size": "-1/255"}, "step_size: -1/255 is negative"),
+        ({"norm": "l7"}, "norm: 'l7' is none of linf, l2"),
+        ({"kind": "foo"}, "kind: 'foo' is none of gradient, autoattack"),
+        ({"target": "all"}, "target: 'all' is none of none, random, least_likely"),
+        ({"eps": "a"}, "an attack that makes no sense: Invalid literal for Fraction: 'a'"),
+        ({"steps": None}, "steps: None is no positive whole number"),
+    ],
+)
+def test_attacks_that_make_no_sense_are_told(changes, message):
+    given = {"kind": "gradient", "name": "x", "norm": "linf", "eps": "1/255", "step_size": "1/2040", "steps": 8}
+    given |= {"random_start": False, "restarts": 1, "target": "none", "seed": 0}
+    assert method_of(given).unit == GREY / 8
+    with pytest.raises(WithstandError) as error:
+        method_of(given | changes)
+    assert str(error.value) == message
+    with pytest.raises(WithstandError, match="an attack without 'norm'"):
+        method_of({name: value for name, value in given.items() if name != "norm"})
 
 
 def test_float16_never_leads_away_from_zero():

@@ -64,6 +64,10 @@ def perturbed(**options) -> dict:
         (changed(spatial={"translation": 0}), "attacks.spatial.translation: expected a positive number"),
         (changed(spatial={"rotation": 270}), "attacks.spatial.rotation: Input should be less than or equal to 180"),
         (changed(spatial={"draws": 0}), "attacks.spatial.draws: Input should be greater than or equal to 1"),
+        (perturbed(eps=8), "eps: 8 is beyond the range of pixels, which is from 0 to 1; did you mean 8/255?"),
+        (changed(models=["vit", "vit"]), "attacks.models: vit stands there twice"),
+        (changed(spatial={"translation": 3}), "attacks.spatial.translation: a share of the image's side, 1 at most"),
+        (changed(patch_sizes=[8, 8]), "attacks.patch_sizes: 8 stands there twice"),
         (changed(patch_sizes=[1]), "attacks.patch_sizes.0: Input should be greater than or equal to 2"),
     ],
 )

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from withstand.errors import WithstandError
 from withstand.figures.style import PALETTE, Style, spread
 from withstand.steps.draw import draw_corruptions, draw_samples, draw_table
 
@@ -74,9 +73,11 @@ def test_the_same_data_makes_the_same_files(kind, tables, tmp_path):
         assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
 
 
-def test_without_results_there_is_nothing_to_draw(tables, tmp_path):
-    with pytest.raises(WithstandError, match="no model has the results on other that accuracy_by_severity shows"):
-        draw_table("accuracy_by_severity", *tables, ["other"], {}, **paths(tmp_path))
+def test_without_results_the_figure_says_so(tables, tmp_path):
+    draw_table("accuracy_by_severity", *tables, ["other"], {}, **paths(tmp_path))
+    text = " ".join(ElementTree.parse(tmp_path / "figure.svg").getroot().itertext())
+    assert "No model has the results on other that accuracy by severity shows." in " ".join(text.split())
+    assert pd.read_csv(tmp_path / "figure.csv").empty
 
 
 def test_every_corruption_of_a_plan_is_drawn(tmp_path, clean_file):

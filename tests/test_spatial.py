@@ -12,6 +12,7 @@ from test_attack_steps import folder, image_set  # noqa: F401 - a fixture
 from test_models import own
 from withstand import predictions, zoo
 from withstand.attacks.spatial import Answers, Search, SpatialGrid, Transformation, transform_all, transform_each
+from withstand.errors import WithstandError
 from withstand.inference import Passes
 from withstand.steps.attack_spatial import attack_spatial
 from withstand.steps.models import write_card
@@ -104,6 +105,23 @@ def test_the_worst_is_a_wrong_one_if_there_is_one():
     loss = np.array([[0.1, 5.0, 0.9], [0.1, 0.3, 0.2], [0.5, 3.0, 2.0]], dtype=np.float32)
     correct = np.array([[True, True, False], [True, True, True], [False, False, False]])
     assert Answers(loss, {"all": correct}).worst("all").tolist() == [2, 1, 1]
+    tiny = np.array([[1e-7, 9e-7, 5e-7]], dtype=np.float32)
+    for others in ([], [[20.0, 20.0, 20.0]]):
+        loss = np.concatenate([tiny, np.array(others, dtype=np.float32).reshape(-1, 3)])
+        assert Answers(loss, {"all": np.ones_like(loss, dtype=bool)}).worst("all")[0] == 1, "whatever others lose"
+
+
+def test_pixels_stay_in_their_range():
+    edge = torch.zeros(1, 3, 16, 16)
+    edge[..., 8:] = 1
+    seen = transform_all(edge, [Transformation(10, 0.4, 0.3)], grid(interpolation="bicubic"))
+    assert seen.min() >= 0 and seen.max() <= 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("angles", 0), ("shifts", 1.5), ("draws", -1), ("rotation", -1)])
+def test_grids_of_nothing_are_refused(name, value):
+    with pytest.raises(WithstandError, match=f"{name}: {value}"):
+        grid(**{name: value})
 
 
 def test_what_is_written(folder, tmp_path):  # noqa: F811

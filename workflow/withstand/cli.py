@@ -409,6 +409,8 @@ def attack(
     from withstand.steps.attack import AttackRun
     from withstand.steps.attack import attack as run
 
+    if not isinstance(runs, list) or not all(isinstance(each, dict) for each in runs):
+        raise click.UsageError("RUNS is no list of image sets")
     given = [(_without(each, "attack", "perturbations"), each) for each in runs]
     found = [
         AttackRun(_image_set(images, threads), each["attack"], Path(each["perturbations"])) for images, each in given
@@ -442,7 +444,10 @@ def transfer(
     from withstand.steps.transfer import Source
     from withstand.steps.transfer import transfer as run
 
-    found = [Source(model, name, Path(path)) for model, name, path in sources]
+    try:
+        found = [Source(model, name, Path(path)) for model, name, path in sources]
+    except (TypeError, ValueError):
+        raise click.UsageError("--sources is no list of [model, attack, file of perturbations]") from None
     run(card, weights, _image_set(image_set, threads), found, batch_size=batch_size, device=device, code=code)
 
 
@@ -466,6 +471,9 @@ def attack_spatial(
     """
     from withstand.steps.attack_spatial import attack_spatial as run
 
+    missing = [key for key in ("rotation", "translation", "angles", "shifts") if key not in grid]
+    if missing:
+        raise click.UsageError(f"--grid: '{missing[0]}' is missing")
     run(card, weights, _image_set(image_set, threads), grid, batch_size=batch_size, device=device, code=code)
 
 
@@ -655,6 +663,8 @@ def draw(
     """Draw a figure of a table."""
     from withstand.steps.draw import draw_table
 
+    if kind == "transfer" and attack is None:
+        raise click.UsageError("transfer shows one attack: give --attack")
     chosen = {"policy": policy, "attack": attack}
     draw_table(kind, table, models, datasets, style, svg=svg, png=png, data=data, **chosen)
 

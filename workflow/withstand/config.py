@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from withstand import timm_index, zoo
 from withstand.config_attacks import ATTACK_KINDS, AttackSettings
-from withstand.config_sources import CorruptedEntry, Id, SourceEntry, Strict
+from withstand.config_sources import CorruptedEntry, Id, SourceEntry, Strict, are_unique
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
 from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, KINDS, ONLY_CORRUPTED_KINDS, open_source
 from withstand.errors import WithstandError, nearest
@@ -51,13 +51,6 @@ def _is_known(known: Iterable[str], kind: str):
         return text
 
     return check
-
-
-def _are_unique(values: tuple) -> tuple:
-    twice = [value for value in values if values.count(value) > 1]
-    if twice:
-        raise ValueError(f"{twice[0]} stands there twice")
-    return values
 
 
 def _is_digest(value: object) -> object:
@@ -248,7 +241,7 @@ class DatasetEntry(Strict):
     """With `missed_by`: the model is asked about at most so many samples, the first by id; all by default."""
     size: int | None = Field(None, ge=8)
     """Height and width of its stored images in pixels; `images.size` where it is not given."""
-    families: Annotated[tuple[str, ...], AfterValidator(_are_unique)] = ()
+    families: Annotated[tuple[str, ...], AfterValidator(are_unique)] = ()
     """Families of corruptions to apply; the clean images are always there."""
     policy: Literal["stored", "model"] = "stored"
     """How models get the images: `stored`, resized and cropped to the study's size once and from there to each model's
@@ -281,9 +274,9 @@ class DatasetEntry(Strict):
 class Family(Strict):
     """A group of corruptions that are made, evaluated and rerun together."""
 
-    corruptions: Annotated[tuple[CorruptionName, ...], Field(min_length=1), AfterValidator(_are_unique)]
+    corruptions: Annotated[tuple[CorruptionName, ...], Field(min_length=1), AfterValidator(are_unique)]
     """Names of corruptions."""
-    severities: Annotated[tuple[Severity, ...], Field(min_length=1), AfterValidator(_are_unique)] = SEVERITIES
+    severities: Annotated[tuple[Severity, ...], Field(min_length=1), AfterValidator(are_unique)] = SEVERITIES
     """Which severities, 1 to 5."""
     materialize: bool = True
     """Whether corrupted images are kept in files. If not, every inference job makes them itself, with the same

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from withstand.config_sources import Id, Strict
+from withstand.config_sources import Id, Strict, are_unique
 
 
 def _fraction(value: object) -> Fraction:
@@ -30,6 +31,18 @@ Length = Annotated[
 ]
 """A positive number, or a fraction such as `1/255`, which is kept exact."""
 
+
+def _is_share(value: Fraction) -> Fraction:
+    if value > 1:
+        raise ValueError("a share of the image's side, 1 at most")
+    return value
+
+
+def _check_range(norm: str, eps: Fraction) -> None:
+    if norm == "linf" and eps > 1:
+        raise ValueError(f"eps: {eps} is beyond the range of pixels, which is from 0 to 1; did you mean {eps}/255?")
+
+
 Target = Literal["none", "random", "least_likely"]
 
 
@@ -45,6 +58,11 @@ class Fgsm(Strict):
     target: Target = "none"
     """The class that the attack looks for: any but the label; another one drawn for each sample; or the one that the
     model holds least likely."""
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Fgsm:
+        _check_range(self.norm, self.eps)
+        return self
 
     @property
     def spec(self) -> dict:
@@ -79,6 +97,7 @@ class Pgd(Strict):
     def _check_restarts(self) -> Pgd:
         if self.restarts > 1 and not self.random_start:
             raise ValueError("restarts: every try would be the same without random_start")
+        _check_range(self.norm, self.eps)
         return self
 
     @property
@@ -103,6 +122,13 @@ class Auto(Strict):
     attacks: tuple[Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"], ...] = ()
     """Parts to run instead of a version's, in this order."""
 
+    @model_validator(mode="after")
+    def _check_package(self) -> Auto:
+        if find_spec("pyautoattack") is None:
+            raise ValueError("kind: autoattack needs the package pyautoattack: pip install 'withstand[autoattack]'")
+        _check_range(self.norm, self.eps)
+        return self
+
     @property
     def spec(self) -> dict:
         """The attack as the step takes it."""
@@ -119,7 +145,7 @@ class Spatial(Strict):
 
     rotation: float = Field(30, ge=0, le=180)
     """The largest angle, in degrees, either way."""
-    translation: Length = Fraction(24, 224)
+    translation: Annotated[Length, AfterValidator(_is_share)] = Fraction(24, 224)
     """The largest shift along each axis, either way, as a share of the image's side."""
     angles: int = Field(31, ge=1)
     """How many angles, evenly spaced from end to end; one is no rotation."""
@@ -146,11 +172,11 @@ class AttackSettings(Strict):
     samples: int | None = Field(None, ge=1)
     """How many of its images, a fixed seeded choice, the same for all models and attacks; 1,000 by default, or all
     where there are fewer."""
-    models: tuple[str, ...] = ()
+    models: Annotated[tuple[str, ...], AfterValidator(are_unique)] = ()
     """The models to attack, by id; all by default."""
     perturbations: dict[Id, Perturbation] = Field({})
     """Adversarial perturbations by id. Each is made for every model and shown to every other."""
-    patch_sizes: tuple[Annotated[int, Field(ge=2)], ...] = (16, 32)
+    patch_sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], AfterValidator(are_unique)] = (16, 32)
     """Besides a model's own patches, the squares, in pixels of its input, whose borders perturbations are compared
     with: for convolutional networks, which have no patches, as a contrast."""
     spatial: Spatial | None = None

@@ -25,6 +25,14 @@ def _is_id(text: str) -> str:
     return text
 
 
+def are_unique(values: tuple) -> tuple:
+    """Refuse a value that stands twice in a list."""
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} stands there twice")
+    return values
+
+
 Id = Annotated[str, AfterValidator(_is_id)]
 """A name of the user's choice that becomes part of paths."""
 

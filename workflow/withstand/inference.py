@@ -157,9 +157,7 @@ def score(logits: torch.Tensor, samples: Samples, modes: Sequence[str]) -> dict[
     Raises:
         ModelError: if a logit is not finite.
     """
-    if not torch.isfinite(logits).all():
-        broken = samples.ids[int((~torch.isfinite(logits)).any(1).nonzero()[0])]
-        raise ModelError(f"logits are not finite, first for sample {broken}")
+    check_finite(logits, "logits", samples.ids)
     labels = torch.from_numpy(samples.labels)
     answers = logits.double() if samples.categories is None else of_categories(logits, samples.categories)
     log_probabilities = answers.log_softmax(1)
@@ -308,6 +306,17 @@ def check_logits(logits: object, count: int, outputs: int | None = None) -> None
     if not is_right or outputs not in (None, logits.shape[1]):
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ModelError(f"the model returns {found} for a batch of {count}, expected ({expected[0]}, {expected[1]})")
+
+
+def check_finite(values: torch.Tensor, what: str, sample_ids: Sequence[str]) -> None:
+    """Refuse values (n, ...) of samples of which one is not finite.
+
+    Raises:
+        ModelError: if so, with the sample's id.
+    """
+    if not torch.isfinite(values.sum()) and not torch.isfinite(values).all():  # the sum is cheap, but may overflow
+        broken = sample_ids[int((~torch.isfinite(values)).flatten(1).any(1).nonzero()[0])]
+        raise ModelError(f"{what} are not finite, first for sample {broken}")
 
 
 def is_memory_error(error: BaseException) -> bool:

@@ -153,7 +153,8 @@ class PerturbationFile:
 
     @cached_property
     def sample_ids(self) -> list[str]:
-        return list(self._file["sample_ids"].asstr()[()])
+        with hdf5.reading(f"{self.path}: sample_ids"):
+            return list(self._file["sample_ids"].asstr()[()])
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -163,15 +164,18 @@ class PerturbationFile:
     @cached_property
     def images(self) -> list[str]:
         """A digest of the pixels of each sample."""
-        return list(self._file["images"].asstr()[()])
+        with hdf5.reading(f"{self.path}: images"):
+            return list(self._file["images"].asstr()[()])
 
     def examples(self) -> np.ndarray:
         """The images of the first few samples: uint8 (n, height, width, 3)."""
-        return self._file["examples"][()]
+        with hdf5.reading(f"{self.path}: examples"):
+            return self._file["examples"][()]
 
     def magnitude(self) -> np.ndarray:
         """Mean absolute perturbation of each pixel: float64 (height, width), in [0, 1] pixel space."""
-        return self._file["magnitude"][()]
+        with hdf5.reading(f"{self.path}: magnitude"):
+            return self._file["magnitude"][()]
 
     def read(self, rows: slice | np.ndarray) -> np.ndarray:
         """Perturbations as stored, of a slice or of some rows: int8 or float16 (n, height, width, 3)."""

@@ -5,7 +5,7 @@
     top5_<mode> int32 list, top5_probability_<mode> float32 list, label_probability_<mode> float32,
     squared_probability_<mode> float32 (sum of squared probabilities), correct_<mode> bool
     logits float16 list, for label spaces up to 100 outputs
-    fell_at int16, linf float32, l2 float32, without_gradient bool, for attacks (see ``ATTACK_COLUMNS``)
+    fell_at int16, target int32, linf float32, l2 float32, without_gradient bool, for attacks (see ``ATTACK_COLUMNS``)
 
 ``<mode>`` is ``all`` (every output of the model) and ``subset`` (outputs masked to the set's classes); the columns
 of ``subset`` are absent where the set has all classes. Classes are indices into the outputs, in both modes. Where a
@@ -38,14 +38,19 @@ class PredictionFileError(WithstandError):
     """A file that does not hold predictions."""
 
 
+NEVER = -1
+"""Of ``fell_at``: no step made the model answer as the attack wants."""
+
 ATTACK_COLUMNS = (
     pa.field("fell_at", pa.int16()),
+    pa.field("target", pa.int32()),
     pa.field("linf", pa.float32()),
     pa.field("l2", pa.float32()),
     pa.field("without_gradient", pa.bool_()),
 )
-"""What an attack adds: after how many steps the model first answered as the attack wants (-1: never), the size of the
-perturbation in [0, 1] pixel space, and whether the gradient was zero at the start."""
+"""What an attack adds: after how many steps the model first answered as the attack wants (-1: never), the class that it
+looked for (-1: any but the label), the size of the perturbation in [0, 1] pixel space, and whether the gradient was
+zero at the start."""
 
 
 def schema(

@@ -28,7 +28,7 @@ _NEUTRAL = frozenset(
 
 _LIBRARIES = (
     *("withstand", "torch", "torchvision", "timm", "numpy", "pandas", "pyarrow", "h5py", "pillow"),
-    *("opencv-python", "corrupt-tta", "snakemake"),
+    *("opencv-python", "corrupt-tta", "pyautoattack", "snakemake"),
 )
 
 

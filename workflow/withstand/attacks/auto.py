@@ -15,10 +15,14 @@ from typing import Literal
 import torch
 from torch import nn
 
-from withstand.attacks.gradient import NEVER, Attacked, answer, check_finite
+from withstand.attacks.gradient import Attacked, answer
 from withstand.attacks.space import Norm, apply, toward_zero
-from withstand.errors import WithstandError
-from withstand.inference import model_errors
+from withstand.errors import ModelError, WithstandError
+from withstand.inference import check_finite, model_errors
+from withstand.predictions import NEVER
+
+FEWEST_CLASSES = 4
+"""That the targeted loss of differences of logits is made of."""
 
 Version = Literal["standard", "plus", "rand"]
 
@@ -41,10 +45,10 @@ class AutoAttack:
     attacks: Sequence[str] = ()
     seed: int = 0
 
-    unit = None
 
-
-def attack(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, given: AutoAttack) -> Attacked:
+def attack(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, sample_ids: Sequence[str], given: AutoAttack
+) -> Attacked:
     """Attack a model on a batch.
 
     Args:
@@ -65,16 +69,20 @@ def attack(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, given: 
 
     pixels = (images.float() / 255).permute(0, 3, 1, 2).contiguous()
     clean = answer(model, apply(images, torch.zeros_like(images, dtype=torch.float16), None))
-    check_finite(clean, "logits", labels.tolist())
+    check_finite(clean, "logits", sample_ids)
     parts = {"version": "custom", "attacks": list(given.attacks)} if given.attacks else {"version": given.version}
     norm = {"linf": "Linf", "l2": "L2"}[given.norm]
     attacker = pyautoattack.AutoAttack(
         model, eps=float(given.eps), norm=norm, seed=given.seed, device=images.device, **parts
     )
+    if clean.shape[1] < FEWEST_CLASSES and "apgd-t" in attacker.attacks_to_run:
+        raise ModelError(f"the model has {clean.shape[1]} outputs, AutoAttack's targeted loss needs {FEWEST_CLASSES}")
+    for part in (attacker.apgd_targeted, attacker.fab):  # which look for so many other classes, nine by default
+        part.n_target_classes = min(part.n_target_classes, clean.shape[1] - 1)
     with model_errors():
         found, _ = attacker.run_standard_evaluation(pixels, labels, batch_size=len(images))
     stored = toward_zero((found - pixels).permute(0, 2, 3, 1))
     logits = answer(model, apply(images, stored, None))
     wrong_before, wrong = clean.argmax(1) != labels, logits.argmax(1) != labels
     fell_at = torch.where(wrong_before, 0, torch.where(wrong, 1, NEVER))
-    return Attacked(stored, logits, fell_at, torch.zeros_like(wrong))
+    return Attacked(stored, logits, fell_at, torch.zeros_like(wrong), torch.full_like(labels, -1))

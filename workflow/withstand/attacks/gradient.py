@@ -17,11 +17,9 @@ from torch import nn
 
 from withstand import random
 from withstand.attacks.space import Budget, space
-from withstand.errors import ModelError
-from withstand.inference import check_logits, model_errors
-
-NEVER = -1
-"""Instead of the number of steps after which a sample fell, where it never did."""
+from withstand.errors import ModelError, WithstandError
+from withstand.inference import check_finite, check_logits, model_errors
+from withstand.predictions import NEVER
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,12 @@ class GradientAttack:
     targeted: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises ``WithstandError`` where there is nothing to do."""
+        for name in ("steps", "restarts"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise WithstandError(f"{name}: {getattr(self, name)!r} is no positive whole number")
+
 
 @dataclass(frozen=True)
 class Attacked:
@@ -55,12 +59,14 @@ class Attacked:
         fell_at: int64 (n): after how many steps the model first answered as the attack wants (0: before any, at the
             start), or ``NEVER``. It may have answered otherwise again later.
         without_gradient: bool (n): where the gradient at the start was zero everywhere.
+        targets: int64 (n): the classes that it looked for, or -1 for any but the label.
     """
 
     perturbations: torch.Tensor
     logits: torch.Tensor
     fell_at: torch.Tensor
     without_gradient: torch.Tensor
+    targets: torch.Tensor
 
 
 def attack(
@@ -83,7 +89,7 @@ def attack(
         ModelError: if the model has no gradient, or a logit or gradient is not finite.
     """
     wanted = targets if given.targeted else labels
-    tries = [_attempt(model, images, wanted, sample_ids, given, restart) for restart in range(given.restarts)]
+    tries = (_attempt(model, images, wanted, sample_ids, given, restart) for restart in range(given.restarts))
     return reduce(lambda one, other: _stronger(one, other, wanted, given.targeted), tries)
 
 
@@ -113,7 +119,9 @@ def _attempt(
     logits = answer(model, where.images(stored.float()))
     check_finite(logits, "logits", sample_ids)
     fell_at = _first(fell_at, given.steps, _succeeds(logits, wanted, given.targeted))
-    return Attacked(stored, logits, fell_at, without_gradient)
+    return Attacked(
+        stored, logits, fell_at, without_gradient, wanted if given.targeted else torch.full_like(wanted, -1)
+    )
 
 
 def _uphill(
@@ -179,6 +187,7 @@ def _stronger(one: Attacked, other: Attacked, wanted: torch.Tensor, targeted: bo
         choose(one.logits, other.logits),
         choose(one.fell_at, other.fell_at),
         one.without_gradient,
+        one.targets,
     )
 
 
@@ -188,14 +197,3 @@ def _strength(logits: torch.Tensor, wanted: torch.Tensor, targeted: bool) -> tor
     of_wanted = logits.gather(1, wanted[:, None])[:, 0]
     of_others = logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
     return of_wanted - of_others if targeted else of_others - of_wanted
-
-
-def check_finite(values: torch.Tensor, what: str, sample_ids: Sequence[str]) -> None:
-    """Refuse values (n, ...) of samples of which one is not finite.
-
-    Raises:
-        ModelError: if so, with the sample's id.
-    """
-    if not torch.isfinite(values.sum()) and not torch.isfinite(values).all():  # the sum is cheap, but may overflow
-        broken = sample_ids[int((~torch.isfinite(values)).flatten(1).any(1).nonzero()[0])]
-        raise ModelError(f"{what} are not finite, first for sample {broken}")

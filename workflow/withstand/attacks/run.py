@@ -17,7 +17,7 @@ from withstand import perturbations, predictions
 from withstand.attacks import auto, gradient
 from withstand.attacks.gradient import Attacked, GradientAttack
 from withstand.attacks.space import Budget, magnitude
-from withstand.errors import ModelError
+from withstand.errors import ModelError, WithstandError
 from withstand.images import Samples
 from withstand.inference import READ_AHEAD, Batch, Passes, batches, check_logits, label_modes, score
 from withstand.models import Classifier
@@ -100,10 +100,31 @@ class AutoMethod:
     def __call__(
         self, model: Classifier, images: torch.Tensor, labels: torch.Tensor, sample_ids: Sequence[str]
     ) -> Attacked:
-        return auto.attack(model, images, labels, self._attack)
+        return auto.attack(model, images, labels, sample_ids, self._attack)
 
 
 METHODS = {"gradient": GradientMethod, "autoattack": AutoMethod}
+TARGETS = ("none", "random", "least_likely")
+
+
+def method_of(given: Mapping) -> Method:
+    """How to attack, from what a config says of it.
+
+    Raises:
+        WithstandError: if it makes no sense.
+    """
+    try:
+        if given["kind"] not in METHODS:
+            raise WithstandError(f"kind: {given['kind']!r} is none of {', '.join(METHODS)}")
+        if given.get("target", "none") not in TARGETS:
+            raise WithstandError(f"target: {given['target']!r} is none of {', '.join(TARGETS)}")
+        if Fraction(given["eps"]) <= 0:
+            raise WithstandError(f"eps: {given['eps']} is not positive")
+        return METHODS[given["kind"]](given)
+    except KeyError as error:
+        raise WithstandError(f"an attack without {error}") from None
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise WithstandError(f"an attack that makes no sense: {error}") from None
 
 
 def attack_set(
@@ -137,7 +158,7 @@ def attack_set(
     first = next(shards)
     modes = label_modes(first.samples, outputs, model.label_space)
     layout = predictions.schema(outputs, modes, facts, more=predictions.ATTACK_COLUMNS)
-    method, passes = METHODS[given["kind"]](given), Passes(batch_size, device)
+    method, passes = method_of(given), Passes(batch_size, device)
     without_gradient, done = 0, 0
     with (
         perturbations.create(kept, images, method.unit, facts) as file,
@@ -182,6 +203,7 @@ def _facts_of_samples(attacked: Attacked, unit: Fraction | None) -> dict[str, to
         "logits": attacked.logits,
         "fell_at": attacked.fell_at,
         "without_gradient": attacked.without_gradient,
+        "target": attacked.targets,
         "linf": changes.amax(1),
         "l2": changes.norm(dim=1),
     }

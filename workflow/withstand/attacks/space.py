@@ -20,8 +20,10 @@ from typing import Literal
 import torch
 
 from withstand import random
+from withstand.errors import WithstandError
 
 Norm = Literal["linf", "l2"]
+NORMS = ("linf", "l2")
 Keys = Callable[[int], torch.Tensor]
 """Keys of random numbers, one a sample (see :func:`withstand.random.tensor_keys`), by the number of the draw."""
 
@@ -45,6 +47,14 @@ class Budget:
     eps: Fraction
     step_size: Fraction
     random_start: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ``WithstandError`` for a norm that there is not, or a negative length."""
+        if self.norm not in NORMS:
+            raise WithstandError(f"norm: {self.norm!r} is none of {', '.join(NORMS)}")
+        for name in ("eps", "step_size"):
+            if getattr(self, name) < 0:
+                raise WithstandError(f"{name}: {getattr(self, name)} is negative")
 
     @property
     def unit(self) -> Fraction | None:
@@ -78,8 +88,7 @@ def apply(images: torch.Tensor, perturbations: torch.Tensor, unit: Fraction | No
     if unit is None:
         return (images.float() / 255 + perturbations.float()).clamp_(0, 1)
     level = _per_grey_level(unit)
-    # whole numbers below 2^24 and one division: exact, so the same wherever it is computed
-    return images.float().mul_(level).add_(perturbations).div_(255 * level)
+    return _divided(images.float().mul_(level).add_(perturbations), 255 * level)
 
 
 def magnitude(perturbations: torch.Tensor, unit: Fraction | None) -> torch.Tensor:
@@ -99,6 +108,14 @@ def _per_grey_level(unit: Fraction) -> int:
     return int(GREY_LEVEL / unit)
 
 
+def _divided(numbers: torch.Tensor, by: int) -> torch.Tensor:
+    """Whole numbers below 2^24 divided in place: exact but for one rounding, so the same on every device.
+
+    By a tensor, since CUDA multiplies by the reciprocal of a plain number, which rounds twice.
+    """
+    return numbers.div_(numbers.new_tensor(by))
+
+
 class Lattice:
     """Perturbations as whole numbers of units: float32 holding integers while an attack runs, int8 where stored."""
 
@@ -116,7 +133,7 @@ class Lattice:
 
     def images(self, changes: torch.Tensor) -> torch.Tensor:
         """Perturbed images in [0, 1]."""
-        return torch.add(self._base, changes).div_(self._whole)
+        return _divided(torch.add(self._base, changes), self._whole)
 
     def step(self, changes: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """One step uphill, in place of both."""

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from withstand.attacks.gradient import check_finite
-from withstand.inference import READ_AHEAD, Passes, batches, check_logits, label_modes, model_errors
+from withstand.errors import WithstandError
+from withstand.inference import READ_AHEAD, Passes, batches, check_finite, check_logits, label_modes, model_errors
 from withstand.models import Classifier
 from withstand.prefetch import prefetch
 from withstand.random import Stream
@@ -61,6 +61,15 @@ class SpatialGrid:
     interpolation: Interpolation = "bilinear"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises ``WithstandError`` where a number is not positive, or not a number."""
+        for name in ("angles", "shifts", "draws"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise WithstandError(f"{name}: {getattr(self, name)!r} is no positive whole number")
+        for name in ("rotation", "translation"):
+            if not isinstance(getattr(self, name), (int, float)) or getattr(self, name) < 0:
+                raise WithstandError(f"{name}: {getattr(self, name)!r} is no number from 0 on")
+
     @cached_property
     def transformations(self) -> tuple[Transformation, ...]:
         """Every combination of angle and shifts."""
@@ -90,10 +99,17 @@ class Answers:
     loss: np.ndarray
     correct: Mapping[str, np.ndarray]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Answers]) -> Answers:
+        """Those to several batches."""
+        correct = {mode: np.concatenate([part.correct[mode] for part in parts]) for mode in parts[0].correct}
+        return cls(np.concatenate([part.loss for part in parts]), correct)
+
     def worst(self, mode: str) -> np.ndarray:
         """The transformation that does most harm to each image: int64 (n). Of those that the model gets wrong the one
         with the highest loss, or, where it gets none wrong, of all."""
-        return np.where(self.correct[mode], self.loss - self.loss.max() - 1, self.loss).argmax(1)
+        right = self.correct[mode]
+        return np.where(right & ~right.all(1, keepdims=True), -np.inf, self.loss).argmax(1)
 
 
 @dataclass(frozen=True)
@@ -118,12 +134,18 @@ class Search:
         """What the model makes of images under every transformation of the grid, and under those drawn for each.
 
         Args:
-            images: uint8 (n, height, width, 3), on the model's device; at best as many as fit into one pass.
+            images: uint8 (n, height, width, 3), on the model's device.
             labels: int64 (n), on the CPU.
 
         Raises:
             ModelError: if the model fails, or a logit is not finite.
         """
+        at_once = self.passes.most(images.shape[1] * images.shape[2])
+        if len(images) > at_once:  # each pass would transform them all, and throw most away
+            parts = [slice(start, start + at_once) for start in range(0, len(images), at_once)]
+            found = [self(images[part], labels[part], sample_ids[part]) for part in parts]
+            on_grid, drawn = (Answers.joined(answers) for answers in zip(*found, strict=True))
+            return on_grid, drawn
         pixels = (images.float() / 255).permute(0, 3, 1, 2).contiguous()
         count, grid = len(pixels), self.how.transformations
         drawn = [self.how.drawn(sample_id) for sample_id in sample_ids]
@@ -243,7 +265,8 @@ def transform_each(images: torch.Tensor, transformations: Sequence[Transformatio
 
 def _sample(images: torch.Tensor, transformations: Sequence[Transformation], how: SpatialGrid) -> torch.Tensor:
     grids = _grids(transformations, images.shape[-2:], images.device)
-    return functional.grid_sample(images, grids, mode=how.interpolation, padding_mode=how.padding, align_corners=True)
+    seen = functional.grid_sample(images, grids, mode=how.interpolation, padding_mode=how.padding, align_corners=True)
+    return seen.clamp_(0, 1) if how.interpolation == "bicubic" else seen  # which overshoots
 
 
 def _grids(transformations: Sequence[Transformation], size: tuple[int, int], device: torch.device) -> torch.Tensor:

@@ -21,13 +21,14 @@ from withstand.figures.style import (
 )
 
 METRICS = ("clean_accuracy", "accuracy")
+MOST_IN_A_ROW = 5
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: accuracy over all outputs, with and without perturbations, and by step."""
     rows = table[(table["label_mode"] == "all") & table["metric"].isin([*METRICS, "surviving"])]
-    columns = ["dataset", "attack", "norm", "eps", "model", "metric", "step", "value", "low", "high", "n", *CHOICES]
-    return in_families(rows[columns], models)
+    about = ["dataset", "attack", "norm", "eps", "target", "model", "metric", "step"]
+    return in_families(rows[[*about, "value", "low", "high", "n", *CHOICES]], models)
 
 
 def draw(data: pd.DataFrame, style: Style) -> Figure:
@@ -36,9 +37,13 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     models, attacks = list(data["model"].unique()), _in_order(data)
     colors = style.model_colors(models)
     panels = [(attack, kind) for attack in attacks for kind in _panels(data[data["attack"] == attack])]
-    size = (1.3 + 2.3 * len(panels), max(2.3, 1.1 + 0.36 * len(models)))
-    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
-    for number, (axis, (attack, kind)) in enumerate(zip(axes[0], panels, strict=True)):
+    columns = min(len(panels), MOST_IN_A_ROW)
+    lines = -(-len(panels) // columns)
+    size = (1.3 + 2.3 * columns, max(2.3, 1.1 + 0.36 * len(models)) * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for number, (axis, (attack, kind)) in enumerate(zip(axes.flat, panels, strict=False)):
         rows = data[data["attack"] == attack]
         if kind == "accuracy":
             _accuracies(axis, rows, models, colors, style)
@@ -47,12 +52,12 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         else:
             _steps(axis, rows, models, colors)
             axis.set_title(f"{words(attack)}, step by step", loc="left", fontsize=8.5, color=MUTED)
-        if number and kind == "accuracy":
+        if number % columns and kind == "accuracy":
             axis.set_yticklabels([])
     figure.tight_layout(w_pad=1.5)
     note = f"Hollow: the same images without perturbations; filled: with them; {choices(data)}."
     if len(panels) > len(attacks):
-        note += " Step by step: images that no step so far has made the model get wrong."
+        note += " Step by step: images that the attack has not succeeded on so far."
     footnote(figure, f"{note} Bars and bands are 95% Wilson intervals.")
     return figure
 
@@ -91,7 +96,9 @@ def _steps(axis: Axes, rows: pd.DataFrame, models: list[str], colors: dict) -> N
         curve = rows[(rows["model"] == model) & (rows["metric"] == "surviving")].sort_values("step")
         axis.plot(curve["step"], curve["value"], color=colors[model])
         axis.fill_between(curve["step"], curve["low"], curve["high"], color=colors[model], alpha=0.12, linewidth=0)
-    axis.set(ylim=(0, 1), xlabel="gradient steps", ylabel="never wrong so far")
+    targeted = rows["target"].iloc[0] in ("random", "least_likely")
+    standing = "target not reached so far" if targeted else "never wrong so far"
+    axis.set(ylim=(0, 1), xlabel="gradient steps", ylabel=standing)
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set_xticks(range(0, int(rows["step"].max()) + 1, max(1, int(rows["step"].max()) // 4)))
     axis.grid()

@@ -30,6 +30,8 @@ class Drawn:
         perturbations: those of the images, float64 (n, height, width, 3), from 0 (largest darkening) over one half
             (none) to 1.
         patch: side of the model's own patches in pixels of the image, if it has some.
+        samples: how many the mean is over.
+        file, content: where the pixels lie, and a digest of all perturbations there.
     """
 
     facts: dict
@@ -38,6 +40,8 @@ class Drawn:
     perturbations: np.ndarray
     patch: float | None
     samples: int
+    file: str
+    content: str
 
 
 def select(files: Sequence[PerturbationFile], table: pd.DataFrame, models: pd.DataFrame) -> list[Drawn]:
@@ -45,35 +49,44 @@ def select(files: Sequence[PerturbationFile], table: pd.DataFrame, models: pd.Da
     found = {file.facts["model"]: file for file in files if not file.failure}
     order = in_families(pd.DataFrame({"model": list(found)}), models)["model"] if found else []
     own = table[table["own"].fillna(False).astype(bool)].drop_duplicates("model").set_index("model")["patch_size"]
-    return [_drawn(found[model], own.get(model)) for model in order]
+    input_sizes = models.set_index("model")["input_size"]
+    return [_drawn(found[model], own.get(model), input_sizes[model]) for model in order]
 
 
-def _drawn(file: PerturbationFile, patch: float | None) -> Drawn:
+def _drawn(file: PerturbationFile, patch: float | None, input_size: float) -> Drawn:
     images = file.examples()[:SHOWN]
     changes = file.read(slice(0, len(images))).astype(np.float64)
     largest = np.abs(changes).max() or 1.0
     scaled = 0.5 + changes / (2 * largest)
-    return Drawn(file.facts, file.magnitude(), images, scaled, patch, len(file.sample_ids))
+    side = images.shape[1]
+    return Drawn(
+        facts=file.facts,
+        magnitude=file.magnitude(),
+        images=images,
+        perturbations=scaled,
+        patch=None if patch is None else patch * side / input_size,
+        samples=len(file.sample_ids),
+        file=str(file.path),
+        content=file.content,
+    )
 
 
 def table(drawn: Sequence[Drawn]) -> pd.DataFrame:
-    """The means drawn: a row a model and pixel."""
-    tables = []
-    for one in drawn:
-        rows, columns = np.indices(one.magnitude.shape)
-        tables.append(
-            pd.DataFrame(
-                {
-                    "model": one.facts["model"],
-                    "attack": one.facts["family"],
-                    "row": rows.ravel(),
-                    "column": columns.ravel(),
-                    "magnitude": one.magnitude.ravel(),
-                    "n": one.samples,
-                }
-            )
-        )
-    return pd.concat(tables)
+    """A row a model: the file that holds the pixels drawn, with a digest of its perturbations, and their sizes."""
+    return pd.DataFrame(
+        {
+            "model": one.facts["model"],
+            "attack": one.facts["family"],
+            "file": one.file,
+            "content": one.content,
+            "n": one.samples,
+            "patch_size": one.patch,
+            "mean": one.magnitude.mean(),
+            "lowest": one.magnitude.min(),
+            "highest": one.magnitude.max(),
+        }
+        for one in drawn
+    )
 
 
 def draw(drawn: Sequence[Drawn], style: Style) -> Figure:
@@ -113,9 +126,15 @@ def draw(drawn: Sequence[Drawn], style: Style) -> Figure:
         f"{words(attack['name'])} on {style.dataset(drawn[0].facts['dataset'])}, eps {attack['eps']}. Left: mean"
         f" absolute perturbation of each pixel over {drawn[0].samples:,} images, relative to its mean over the image;"
         " ticks are borders of the model's patches. Right: perturbations of the images above, from 0 (largest"
-        " darkening) over grey (none) to 255.",
+        f" darkening) over grey (none) to 255.{_about_images(drawn)}",
     )
     return figure
+
+
+def _about_images(drawn: Sequence[Drawn]) -> str:
+    shown = drawn[0].images
+    same = all(one.images.shape == shown.shape and (one.images == shown).all() for one in drawn)
+    return "" if same else " Models crop images each in its own way; those above are the first model's."
 
 
 def _largest_deviation(drawn: Sequence[Drawn]) -> float:

@@ -21,7 +21,7 @@ from withstand.figures.style import (
 METRICS = {
     "clean_accuracy": ("o", "as it is"),
     "mean": ("s", "mean"),
-    "worst_of_draws": ("D", "worst of some"),
+    "worst_of_draws": ("D", "worst of {draws}"),
     "worst": ("o", "worst of all"),
 }
 """Marker and name of each number."""
@@ -30,7 +30,7 @@ METRICS = {
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: the four accuracies over all outputs."""
     rows = table[(table["label_mode"] == "all") & table["metric"].isin(METRICS)]
-    columns = ["dataset", "model", "metric", "value", "low", "high", "n", "images", *CHOICES]
+    columns = ["dataset", "model", "metric", "value", "low", "high", "n", "images", "draws", *CHOICES]
     return in_families(rows[columns], models)
 
 
@@ -46,9 +46,10 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         for metric, (marker, _) in METRICS.items():
             filled = metric != "clean_accuracy"
             interval_point(axis, height, values.loc[metric], colors[model], marker=marker, filled=filled)
+    draws = int(data["draws"].max())
     first = data[data["model"] == models[0]].set_index("metric").loc[list(METRICS), "value"]
     for (_, name), place in zip(METRICS.values(), spread(first.to_list(), gap=0.15), strict=True):
-        axis.text(place, -0.4, name, ha="center", fontsize=8, color=MUTED)
+        axis.text(place, -0.4, name.format(draws=draws), ha="center", fontsize=8, color=MUTED)
     axis.set_xlabel("accuracy")
     figure.tight_layout()
     images = int(data["images"].max())
@@ -56,7 +57,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     footnote(
         figure,
         f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images, {transformations:,} rotations and translations."
-        " Some: drawn at random for each image. Worst: right under every one of them."
+        f" Worst of {draws}: right under every one drawn at random for the image; worst of all: under all."
         f" {choices(data).capitalize()}. Bars are 95% intervals, those of the mean clustered by image.",
     )
     return figure

@@ -42,7 +42,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         curve, by_shift, worst = (axes[3 * band + part, column] for part in range(3))
         _by_angle(curve, rows, colors[model])
         curve.set_title(style.label(model), loc="left", fontweight="bold", color=colors[model])
-        accuracy = rows[(rows["metric"] == "accuracy") & _nearest_zero(rows["angle"])]
+        accuracy = rows[(rows["metric"] == "accuracy") & (rows["angle"] == _least(rows["angle"]))]
         images["accuracy"] = _map(by_shift, accuracy, vmax=1.0)
         share = rows[rows["metric"] == "worst_at"].groupby(["shift_x", "shift_y"])["value"].sum().reset_index()
         most = data[data["metric"] == "worst_at"].groupby(["model", "shift_x", "shift_y"])["value"].sum().max()
@@ -61,22 +61,27 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         bar.outline.set_visible(False)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         bar.set_label(label, fontsize=8)
+    still = {name: f"{_least(data[name]):g}" for name in PLACE}
     footnote(
         figure,
         f"{style.dataset(data['dataset'].iloc[0])}: {int(data['n'].max()):,} images; {choices(data)}. Top: by rotation,"
-        " without a shift; bands are 95% Wilson intervals. Middle: by shift, without a rotation. Bottom: how often the"
-        " transformation that harms an image most has this shift, over all rotations.",
+        f" with a shift of {still['shift_x']} and {still['shift_y']} px; bands are 95% Wilson intervals. Middle: by"
+        f" shift, with a rotation of {still['angle']} degrees. Bottom: how often the transformation that harms an image"
+        " most has this shift, over all rotations.",
     )
     return figure
 
 
-def _nearest_zero(values: pd.Series) -> pd.Series:
-    return values.abs() == values.abs().min()
+def _least(values: pd.Series) -> float:
+    """The value that is nearest to none; of two the positive one."""
+    return min(values.unique(), key=lambda value: (abs(value), -value))
 
 
 def _by_angle(axis: Axes, rows: pd.DataFrame, color: str) -> None:
-    chosen = (rows["metric"] == "accuracy") & _nearest_zero(rows["shift_x"]) & _nearest_zero(rows["shift_y"])
-    curve = rows[chosen].groupby("angle")[["value", "low", "high"]].mean()
+    chosen = rows["metric"] == "accuracy"
+    for shift in ("shift_x", "shift_y"):
+        chosen &= rows[shift] == _least(rows[shift])
+    curve = rows[chosen].set_index("angle").sort_index()
     axis.plot(curve.index, curve["value"], color=color, marker="o" if len(curve) < 12 else None, markersize=3)
     axis.fill_between(curve.index, curve["low"], curve["high"], color=color, alpha=0.15, linewidth=0)
     axis.set(ylim=(0, 1), xlabel="rotation (degrees)")

@@ -127,6 +127,13 @@ def interval_point(axis: Axes, height: float, row: Mapping, color: str, *, marke
     )
 
 
+def nothing(text: str) -> Figure:
+    """A figure that says why there is nothing to show."""
+    figure = plt.figure(figsize=(5, 0.8))
+    figure.text(0.02, 0.5, fill(text, 70), va="center", color=MUTED)
+    return figure
+
+
 def footnote(figure: Figure, text: str) -> None:
     """A note below everything else, whatever the height of the figure, broken to its width."""
     width = max(40, int(CHARACTERS_PER_INCH * figure.get_figwidth()))

@@ -16,31 +16,37 @@ CELL = 0.62
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The rows drawn: over all outputs, what perturbations fool, and the models' accuracy without them."""
-    rows = table[(table["label_mode"] == "all") & table["metric"].isin(["fooled", "clean_accuracy"])]
-    rows = rows[rows["value"].notna()]
-    columns = ["dataset", "attack", "eps", "norm", "source", "model", "metric", "value", "low", "high", "n", *CHOICES]
-    return in_families(rows[columns], models)
+    """The rows drawn: over all outputs, what perturbations fool; with the place and family of both models."""
+    rows = table[(table["label_mode"] == "all") & (table["metric"] == "fooled") & table["value"].notna()]
+    columns = ["dataset", "attack", "eps", "norm", "source", "model", "value", "low", "high", "n", *CHOICES]
+    both = pd.DataFrame({"model": sorted({*rows["model"], *rows["source"]})})
+    placed = in_families(both, models)[["model", "family"]].assign(place=range(len(both)))
+    return (
+        rows[columns]
+        .merge(placed, on="model")
+        .merge(placed.add_prefix("source_").rename(columns={"source_model": "source"}), on="source")
+        .sort_values(["source_place", "place"], ignore_index=True)
+    )
 
 
 def draw(data: pd.DataFrame, style: Style) -> Figure:
     """Rows are the models that perturbations were made for, columns those that are shown them."""
-    fooled = data[data["metric"] == "fooled"]
-    models = list(data["model"].unique())
-    families = data.drop_duplicates("model").set_index("model")["family"]
+    names = ["model", "family", "place"]
+    sources = data[["source", "source_family", "source_place"]].set_axis(names, axis=1)
+    placed = pd.concat([data[names], sources]).drop_duplicates("model").sort_values("place")
+    models, families = list(placed["model"]), list(placed["family"])
     colors = style.model_colors(models)
-    shares = fooled.pivot_table(index="source", columns="model", values="value").reindex(index=models, columns=models)
-    widths = fooled.assign(half=(fooled["high"] - fooled["low"]) / 2).pivot_table(
-        index="source", columns="model", values="half"
+    shares, low, high = (
+        data.pivot_table(index="source", columns="model", values=value).reindex(index=models, columns=models).to_numpy()
+        for value in ("value", "low", "high")
     )
     side = CELL * len(models)
     figure, axis = plt.subplots(figsize=(side + 2.2, side + 1.4))
     image = axis.imshow(shares, cmap=SEQUENTIAL, vmin=0, vmax=1)
-    for (row, column), value in np.ndenumerate(shares.to_numpy()):
-        half = widths.get(models[column], pd.Series(dtype=float)).get(models[row])
-        _write_cell(axis, row, column, value, half)
+    for row, column in np.ndindex(shares.shape):
+        _write_cell(axis, row, column, shares[row, column], (high - low)[row, column] / 2)
     _name(axis, models, colors, style)
-    for edge in _edges([families[model] for model in models]):
+    for edge in _edges(families):
         axis.axhline(edge, color="white", linewidth=3)
         axis.axvline(edge, color="white", linewidth=3)
     bar = figure.colorbar(image, ax=axis, fraction=0.046, pad=0.03, shrink=0.9)
@@ -48,11 +54,11 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     bar.set_label("wrong afterwards, of images right before", fontsize=8)
     axis.set_title(_title(data, style), loc="left", fontweight="bold")
-    n = f"{int(fooled['n'].min()):,} to {int(fooled['n'].max()):,} images that the model shown gets right"
+    n = f"{int(data['n'].min()):,} to {int(data['n'].max()):,} images that the model shown gets right"
     norm = {"linf": "L∞", "l2": "L2"}[data["norm"].iloc[0]]
     note = (
         f"{norm} ≤ {data['eps'].iloc[0]}; {n}; {choices(data)}. Small: half the 95% Wilson interval, in points."
-        " Families stand together; an empty cell has perturbations of other pixels."
+        " Families stand together; a cell with a dot was not measured."
     )
     footnote(figure, note)
     return figure
@@ -62,14 +68,13 @@ def _title(data: pd.DataFrame, style: Style) -> str:
     return f"{style.dataset(data['dataset'].iloc[0])}: {words(data['attack'].iloc[0])}"
 
 
-def _write_cell(axis: Axes, row: int, column: int, value: float, half: float | None) -> None:
+def _write_cell(axis: Axes, row: int, column: int, value: float, half: float) -> None:
     if np.isnan(value):
         axis.text(column, row, "·", ha="center", va="center", color=MUTED)
         return
     color = "white" if value > 0.6 else INK
     axis.text(column, row - 0.1, f"{100 * value:.0f}", ha="center", va="center", color=color, fontsize=9.5)
-    if half is not None:
-        axis.text(column, row + 0.26, f"±{100 * half:.0f}", ha="center", va="center", color=color, fontsize=6.5)
+    axis.text(column, row + 0.26, f"±{100 * half:.0f}", ha="center", va="center", color=color, fontsize=6.5)
 
 
 def _name(axis: Axes, models: list[str], colors: dict, style: Style) -> None:

@@ -9,10 +9,7 @@ import numpy as np
 import pandas as pd
 
 from withstand.metrics.intervals import clustered_wilson, mean_interval, wilson
-from withstand.predictions import LABEL_MODES
-
-NEVER = -1
-"""Of ``fell_at``: no step made the model answer as the attack wants."""
+from withstand.predictions import LABEL_MODES, NEVER
 
 
 def modes_of(answers: pd.DataFrame) -> list[str]:
@@ -60,7 +57,8 @@ def attack_rows(clean: pd.DataFrame, attacked: pd.DataFrame, steps: int) -> pd.D
 
     Returns columns label_mode, metric, step, value, low, high, n and images. Metrics: ``clean_accuracy``, ``accuracy``
     and ``fooled`` (see :func:`before_and_after`); ``surviving``, the share that no step up to ``step`` has made the
-    model answer as the attack wants; ``clean_loss``, ``loss`` (nats) and ``l2`` (length of the perturbation), means.
+    model answer as the attack wants; ``reached``, for a targeted attack, the share answered by the target in the end;
+    ``clean_loss``, ``loss`` (nats) and ``l2`` (length of the perturbation), means.
     """
     clean = same_samples(clean, attacked)
     rows = [
@@ -70,6 +68,9 @@ def attack_rows(clean: pd.DataFrame, attacked: pd.DataFrame, steps: int) -> pd.D
     for step in range(steps + 1):
         standing = (fell_at == NEVER) | (fell_at > step)
         rows.append({"label_mode": "all", "metric": "surviving", "step": step} | share(standing))
+    if (attacked["target"] >= 0).any():
+        answered = np.array([top[0] for top in attacked["top5_all"]])
+        rows.append({"label_mode": "all", "metric": "reached"} | share(answered == attacked["target"].to_numpy()))
     for metric, table in (("clean_loss", clean), ("loss", attacked)):
         rows.append({"label_mode": "all", "metric": metric} | mean(table["loss"].to_numpy(dtype=np.float64)))
     rows.append({"label_mode": "all", "metric": "l2"} | mean(attacked["l2"].to_numpy(dtype=np.float64)))

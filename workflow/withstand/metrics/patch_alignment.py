@@ -6,7 +6,7 @@ interval on the logarithms. One means that the place makes no difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -14,13 +14,15 @@ from withstand.metrics.intervals import mean_interval
 
 
 def patch_borders(size: int, patch: float) -> np.ndarray:
-    """The pixels that touch a border between patches, or that of the image: bool (size, size).
+    """The pixels that touch a border between patches: bool (size - 2, size - 2).
+
+    The image's outermost pixels are left out: they touch the border of the image, which is something else.
 
     Args:
         size: height and width of the image, in pixels.
         patch: side of a patch, in pixels of the image; need not be whole.
     """
-    place = (np.arange(size) + 0.5) % patch
+    place = (np.arange(1, size - 1) + 0.5) % patch
     at_border = (place < 1) | (place > patch - 1)
     return at_border[:, None] | at_border[None, :]
 
@@ -76,16 +78,6 @@ def geometric_mean(found: Iterable[np.ndarray]) -> dict:
     return {"value": np.exp(logarithms.mean()), "low": np.exp(low), "high": np.exp(high), "n": n, "images": n}
 
 
-def grids(size: int, own: float | None, others: Iterable[float]) -> Iterator[tuple[float, bool]]:
-    """Sides of patches in pixels of an image, each with whether it is the model's own, those apart that have no
-    inside, or no border between them.
-
-    Args:
-        size: height and width of the image, in pixels.
-        own: the model's own, if it has patches.
-        others: more of them.
-    """
-    for patch in sorted({*others, *([own] if own else [])}):
-        if patch_borders(size, patch).all() or not step_borders(size, patch).any():
-            continue
-        yield patch, patch == own
+def has_both(size: int, patch: float) -> bool:
+    """Whether patches of a side have an inside, and borders between them, on an image of ``size`` pixels."""
+    return step_borders(size, patch).any() and not patch_borders(size, patch).all()

@@ -10,7 +10,6 @@ from pathlib import Path
 from withstand import perturbations, predictions
 from withstand.errors import ModelError
 from withstand.hdf5 import Hdf5Error
-from withstand.provenance import versions
 from withstand.steps.models import read_card
 from withstand.steps.predict import ImageSet, LazyModel, is_current
 from withstand.steps.stream import ResizedSet
@@ -57,9 +56,7 @@ def attack(
         if is_current(image_set.output, inputs) and _is_current(run.perturbations, inputs):
             print(f"{image_set.output} is up to date", file=sys.stderr)
             continue
-        names = {"dataset": image_set.dataset, "family": image_set.family, "model": model.card["model"]}
-        facts = {**names, "inputs": inputs, "policy": image_set.policy, "versions": versions()}
-        facts |= {"attack": dict(run.attack)}
+        facts = model.about(image_set, inputs) | {"attack": dict(run.attack)}
         try:
             _attack_set(model, run, facts, batch_size)
         except ModelError as error:

@@ -23,7 +23,6 @@ from withstand.errors import ModelError
 from withstand.files import atomic_output
 from withstand.predictions import METADATA
 from withstand.progress import progress
-from withstand.provenance import versions
 from withstand.steps.models import read_card
 from withstand.steps.predict import ImageSet, LazyModel
 from withstand.steps.stream import ResizedSet
@@ -48,14 +47,8 @@ def attack_spatial(
             side.
     """
     model = LazyModel(read_card(card_path), weights, device)
-    facts = {
-        "model": model.card["model"],
-        "dataset": image_set.dataset,
-        "policy": image_set.policy,
-        "grid": dict(grid),
-        "inputs": image_set.inputs() | model.inputs(code) | {"grid": dict(grid)},
-        "versions": versions(),
-    }
+    inputs = image_set.inputs() | model.inputs(code) | {"grid": dict(grid)}
+    facts = model.about(image_set, inputs) | {"grid": dict(grid)}
     try:
         _search(model, image_set, grid, facts, batch_size)
     except ModelError as error:
@@ -73,7 +66,6 @@ def _search(model: LazyModel, image_set: ImageSet | ResizedSet, grid: Mapping, f
         atomic_output(image_set.output) as temporary,
         progress(count, f"rotations and translations of {model.card['model']}", "images") as advance,
     ):
-        writer = None
         found = search_set(
             classifier,
             image_set.shards(model.card, model.device),
@@ -82,13 +74,16 @@ def _search(model: LazyModel, image_set: ImageSet | ResizedSet, grid: Mapping, f
             batch_size=batch_size,
             device=model.device,
         )
-        for transformations, columns in found:
-            more = {"transformations": [list(transformation) for transformation in transformations]}
-            table = _table(columns, facts | model.facts() | more)
-            writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
-            writer.write_table(table)
-            advance(len(table))
-        writer.close()
+        transformations, first = next(found)
+        more = {"transformations": [list(transformation) for transformation in transformations]}
+        whole = _table(first, facts | model.facts() | more)
+        with pq.ParquetWriter(temporary, whole.schema, compression="zstd") as writer:
+            writer.write_table(whole)
+            advance(len(whole))
+            for _, columns in found:
+                part = _table(columns, {}).replace_schema_metadata(whole.schema.metadata)
+                writer.write_table(part)
+                advance(len(part))
 
 
 def _table(columns: Mapping, facts: Mapping) -> pa.Table:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from withstand.errors import WithstandError
-from withstand.figures.style import Style, figure_style, save
+from withstand.figures.style import Style, figure_style, nothing, save, words
 from withstand.files import write_text
 from withstand.images import ImageFile
 
@@ -35,8 +34,7 @@ def draw_table(
         policy: the transform policy whose rows are drawn, with the clean images to compare with; None for any.
         attack: the attack whose rows are drawn; None for any.
 
-    Raises:
-        WithstandError: if no model has the results that are drawn.
+    Where no model has the results that are drawn, the figure says so.
     """
     rows = pd.read_parquet(table)
     rows = rows[rows["dataset"].isin(datasets)]
@@ -46,10 +44,12 @@ def draw_table(
         rows = rows[rows["attack"] == attack]
     module = import_module(f"withstand.figures.{kind}")
     drawn = module.select(rows, pd.read_parquet(models))
-    if drawn.empty:
-        raise WithstandError(f"{table}: no model has the results on {', '.join(datasets)} that {kind} shows")
     with figure_style():
-        save(module.draw(drawn, Style(**style)), svg, png, Style(**style).dpi)
+        if drawn.empty:
+            figure = nothing(f"No model has the results on {', '.join(datasets)} that {words(kind)} shows.")
+        else:
+            figure = module.draw(drawn, Style(**style))
+        save(figure, svg, png, Style(**style).dpi)
     write_text(data, drawn.to_csv(index=False))
 
 
@@ -68,9 +68,6 @@ def draw_perturbations(
     Args:
         files: one a model.
         table: where perturbations are large, which knows models' patches.
-
-    Raises:
-        WithstandError: if there are none.
     """
     from withstand.figures import perturbations
     from withstand.perturbations import PerturbationFile
@@ -78,10 +75,9 @@ def draw_perturbations(
     with ExitStack() as stack:
         opened = [stack.enter_context(PerturbationFile(path)) for path in files]
         drawn = perturbations.select(opened, pd.read_parquet(table), pd.read_parquet(models))
-        if not drawn:
-            raise WithstandError(f"{files[0].name}: no model could be attacked")
         with figure_style():
-            save(perturbations.draw(drawn, Style(**style)), svg, png, Style(**style).dpi)
+            figure = perturbations.draw(drawn, Style(**style)) if drawn else nothing("No model could be attacked.")
+            save(figure, svg, png, Style(**style).dpi)
         write_text(data, perturbations.table(drawn).to_csv(index=False))
 
 

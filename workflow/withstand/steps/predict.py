@@ -118,8 +118,7 @@ def predict(
         if is_current(image_set.output, inputs):
             print(f"{image_set.output} is up to date", file=sys.stderr)
             continue
-        names = {"dataset": image_set.dataset, "family": image_set.family, "model": model.card["model"]}
-        facts = {**names, "inputs": inputs, "policy": image_set.policy, "versions": versions()}
+        facts = model.about(image_set, inputs)
         try:
             _predict_set(model, image_set, facts, batch_size)
         except ModelError as error:
@@ -136,6 +135,11 @@ class LazyModel:
     def inputs(self, code: str | None) -> dict:
         """What the answers depend on besides images: equal for equal models."""
         return {"model": self.card["source"], "weights": self.card.get("weights"), "code": code}
+
+    def about(self, image_set: ImageSet, inputs: Mapping) -> dict:
+        """What a result is of, for its metadata."""
+        names = {"dataset": image_set.dataset, "family": image_set.family, "model": self.card["model"]}
+        return {**names, "inputs": dict(inputs), "policy": image_set.policy, "versions": versions()}
 
     def facts(self) -> dict:
         """How it computes, for the metadata of results."""

@@ -13,14 +13,24 @@ import pyarrow.parquet as pq
 
 from withstand.datasets.registry import open_source
 from withstand.metrics.attacks import attack_rows, spatial_rows, transfer_rows
-from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, grids, patch_borders, ratios
+from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, has_both, patch_borders, ratios
 from withstand.perturbations import PerturbationFile
 from withstand.predictions import LABEL_MODES, METADATA, read_facts
 from withstand.steps.models import read_card
 from withstand.steps.tabulate import SHAPE_BIAS, write_table
 
 _VALUE = [SHAPE_BIAS.field(name) for name in ("label_mode", "policy", "metric", "value", "low", "high", "n", "images")]
-_ATTACK = [("attack", pa.string()), ("norm", pa.string()), ("eps", pa.string())]
+_ATTACK = [
+    ("attack", pa.string()),
+    ("norm", pa.string()),
+    ("eps", pa.string()),
+    ("steps", pa.int64()),
+    ("step_size", pa.string()),
+    ("random_start", pa.bool_()),
+    ("restarts", pa.int64()),
+    ("target", pa.string()),
+]
+"""An attack; AutoAttack says nothing of its steps."""
 
 ATTACKS = pa.schema(
     [("model", pa.string()), ("dataset", pa.string()), *_ATTACK, *_VALUE, ("step", pa.int64())],
@@ -38,9 +48,15 @@ SPATIAL = pa.schema(
         ("dataset", pa.string()),
         *_VALUE,
         *((name, pa.float64()) for name in ("angle", "shift_x", "shift_y")),
+        ("rotation", pa.float64()),
+        ("translation", pa.float64()),
+        ("draws", pa.int64()),
+        ("padding", pa.string()),
+        ("interpolation", pa.string()),
     ]
 )
-"""Every model on rotated (degrees) and translated (pixels) images."""
+"""Every model on rotated (degrees) and translated (pixels) images: one transformation, or, without angle and shifts,
+over all; with the ends of the range (degrees, share of the image's side) and how images were transformed."""
 
 PATCH_ALIGNMENT = pa.schema(
     [
@@ -52,10 +68,10 @@ PATCH_ALIGNMENT = pa.schema(
         ("own", pa.bool_()),
     ]
 )
-"""Where perturbations are large, and where they break off: ``border_ratio``, their size at the borders of patches over
-that inside them, and ``edge_ratio``, the same of their steps from pixel to pixel, for the model's own patches and for
-others; and ``foreground_ratio``, their size on the object over that beside it. Sides of patches are in pixels of the
-image."""
+"""Where perturbations are large, and where they break off: ``border_ratio``, their size at pixels that touch a border
+of patches over that at others, and ``edge_ratio``, the same of their steps from pixel to pixel, for the model's own
+patches and for others; and ``foreground_ratio``, their size on the object over that beside it. ``patch_size`` is in
+pixels of the model's input."""
 
 
 def tabulate_attacks(predictions: Sequence[Path], output: Path) -> None:
@@ -68,8 +84,9 @@ def tabulate_attacks(predictions: Sequence[Path], output: Path) -> None:
     tables, failures = [], []
     for path, facts in attacked:
         names = {"model": facts["model"], "dataset": facts["dataset"]}
-        if "failure" in facts:
-            failures.append(names | {"family": facts["family"], "reason": facts["failure"]})
+        reason = facts.get("failure") or _failure(clean[facts["model"]])
+        if reason:
+            failures.append(names | {"family": facts["family"], "reason": reason})
             continue
         rows = attack_rows(_answers(clean[facts["model"]]), _answers(path), facts["attack"].get("steps", 1))
         tables.append(rows.assign(**names, **_about(facts["attack"]), policy=facts["policy"]))
@@ -83,14 +100,15 @@ def tabulate_transfer(transfers: Sequence[Path], clean: Sequence[Path], output: 
     for path in transfers:
         facts = read_facts(path)
         names = {"model": facts["model"], "dataset": facts["dataset"]}
-        if "failure" in facts:
-            failures.append(names | {"family": "transfer", "reason": facts["failure"]})
+        reason = facts.get("failure") or _failure(of_model[facts["model"]])
+        if reason:
+            failures.append(names | {"family": "transfer", "reason": reason})
             continue
         rows = transfer_rows(_answers(of_model[facts["model"]]), pq.read_table(path).to_pandas())
-        about = pd.DataFrame([{"attack": name} | given for name, given in facts["attacks"].items()])
+        about = pd.DataFrame([_about(given) for given in facts["attacks"].values()])
         if len(rows):
             tables.append(rows.merge(about, on="attack").assign(**names, policy=facts["policy"]))
-        left_out += [names | {"cell": cell, "reason": reason} for cell, reason in facts["left_out"].items()]
+        left_out += [names | {"cell": cell, "reason": why["reason"]} for cell, why in facts["left_out"].items()]
     _write(tables, TRANSFER, failures, output, left_out=left_out)
 
 
@@ -101,12 +119,14 @@ def tabulate_spatial(answers: Sequence[Path], clean: Sequence[Path], output: Pat
     for path in answers:
         facts = read_facts(path)
         names = {"model": facts["model"], "dataset": facts["dataset"]}
-        if "failure" in facts:
-            failures.append(names | {"family": "spatial", "reason": facts["failure"]})
+        reason = facts.get("failure") or _failure(of_model[facts["model"]])
+        if reason:
+            failures.append(names | {"family": "spatial", "reason": reason})
             continue
         table = pq.read_table(path).to_pandas()
         rows = spatial_rows(_answers(of_model[facts["model"]]), table, facts["transformations"])
-        tables.append(rows.assign(**names, policy=facts["policy"]))
+        chosen = {key: facts["grid"][key] for key in ("rotation", "translation", "draws", "padding", "interpolation")}
+        tables.append(rows.assign(**names, **chosen, policy=facts["policy"]))
     _write(tables, SPATIAL, failures, output)
 
 
@@ -121,17 +141,22 @@ def tabulate_patch_alignment(
         patch_sizes: squares to compare with besides models' own patches, in pixels of a model's input.
     """
     cards_by_model = {card["model"]: card for card in map(read_card, cards)}
-    foreground = open_source(source).foreground
     tables = []
     for path in perturbations:
         with PerturbationFile(path) as file:
             if file.failure:
                 continue
             facts = file.facts
+            # masks are of the source's images, which only those of the store show whole
+            foreground = open_source(source).foreground if facts["policy"] == "stored" else _unknown
             rows = _alignment_rows(file, cards_by_model[facts["model"]], foreground, patch_sizes)
         names = {"model": facts["model"], "dataset": facts["dataset"], "policy": facts["policy"]}
         tables.append(pd.DataFrame(rows).assign(**names, **_about(facts["attack"])))
     _write(tables, PATCH_ALIGNMENT, [], output)
+
+
+def _unknown(sample_id: str) -> None:
+    """The foreground of images whose objects nobody knows."""
 
 
 _BLOCK = 64
@@ -141,27 +166,25 @@ _BLOCK = 64
 def _alignment_rows(
     file: PerturbationFile, card: Mapping, foreground: Callable, patch_sizes: Sequence[int]
 ) -> list[dict]:
-    blocks = range(0, len(file.sample_ids), _BLOCK)
-    size = file.read(slice(0, 1)).shape[1]
-    scale = size / card["preprocessing"]["input_size"]
-    own = card["preprocessing"]["input_size"] / card["grid"][0] * scale if card.get("grid") else None
-    places = {
-        patch: (is_own, patch_borders(size, patch))
-        for patch, is_own in grids(size, own, [patch * scale for patch in patch_sizes])
-    }
+    """The rows of one file. ``foreground`` gives the mask of a sample, or None."""
+    size, side = file.read(slice(0, 1)).shape[1], card["preprocessing"]["input_size"]
+    own = side / card["grid"][0] if card.get("grid") else None
+    patches = {patch: patch * size / side for patch in sorted({*patch_sizes, *([own] if own else [])})}
+    patches = {patch: seen for patch, seen in patches.items() if has_both(size, seen)}
     found: dict[tuple, list[np.ndarray]] = {}
-    for start in blocks:
+    for start in range(0, len(file.sample_ids), _BLOCK):
         part = slice(start, start + _BLOCK)
         changes = file.read(part).astype(np.float32)
         magnitudes = np.abs(changes).mean(3)
-        for patch, (_, borders) in places.items():
-            found.setdefault(("border_ratio", patch), []).append(ratios(magnitudes, borders))
-            found.setdefault(("edge_ratio", patch), []).append(edge_ratios(changes, patch))
+        for patch, seen in patches.items():
+            borders = ratios(magnitudes[:, 1:-1, 1:-1], patch_borders(size, seen))
+            found.setdefault(("border_ratio", patch), []).append(borders)
+            found.setdefault(("edge_ratio", patch), []).append(edge_ratios(changes, seen))
         masks = [foreground(sample_id) for sample_id in file.sample_ids[part]]
-        if masks[0] is not None:
+        if masks[0] is not None and masks[0].shape == (size, size):
             found.setdefault(("foreground_ratio", None), []).append(ratios(magnitudes, np.stack(masks)))
     return [
-        {"metric": metric, "patch_size": patch, "own": places[patch][0] if patch else None} | geometric_mean(values)
+        {"metric": metric, "patch_size": patch, "own": patch == own if patch else None} | geometric_mean(values)
         for (metric, patch), values in found.items()
     ]
 
@@ -173,15 +196,22 @@ def _split(predictions: Sequence[Path]) -> tuple[dict[str, Path], list[tuple[Pat
     return clean, [(path, facts) for path, facts in read if "attack" in facts]
 
 
+def _failure(clean: Path) -> str | None:
+    """Why there are no answers to clean images to compare with, if there are none."""
+    return read_facts(clean).get("failure")
+
+
 def _answers(path: Path) -> pd.DataFrame:
     """The columns of predictions that tables of attacks are made of."""
-    wanted = ["sample_id", "loss", "fell_at", "l2", *(f"correct_{mode}" for mode in LABEL_MODES)]
+    wanted = ["sample_id", "loss", "fell_at", "l2", "target", "top5_all"]
+    wanted += [f"correct_{mode}" for mode in LABEL_MODES]
     there = pq.read_schema(path).names
     return pq.read_table(path, columns=[name for name in wanted if name in there]).to_pandas()
 
 
 def _about(attack: Mapping) -> dict:
-    return {"attack": attack["name"], "norm": attack["norm"], "eps": attack["eps"]}
+    known = {name: attack[name] for name, _ in _ATTACK if name in attack}
+    return {"attack": attack["name"]} | known
 
 
 def _write(

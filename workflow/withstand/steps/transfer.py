@@ -52,62 +52,57 @@ def transfer(
     A cell that is there already, of the same perturbations, images, weights and code, is not computed again.
 
     The file has a row a sample and cell: source, attack, sample_id, label, loss, and, for each label mode, top1 and
-    correct. Its metadata names the cells with a digest of their perturbations; those that are left out, with the
-    reason (an attack that failed, or perturbations of other pixels); and how strong each attack is. A model that fails
-    has no rows, and the reason.
+    correct. Its metadata names the cells, each with a digest of its perturbations and how it was computed; those that
+    are left out, with the reason (an attack that failed, or perturbations of other pixels); and the attacks. A model
+    that fails has no rows, and the reason.
 
     Args:
         card_path: the card of the model that is shown the images.
         image_set: the clean images; its output is the file to write.
     """
     model = LazyModel(read_card(card_path), weights, device)
-    facts = {
-        "model": model.card["model"],
-        "dataset": image_set.dataset,
-        "policy": image_set.policy,
-        "inputs": image_set.inputs() | model.inputs(code),
-        "versions": versions(),
-        "attacks": {},
-        "cells": {},
-        "left_out": {},
-    }
-    known = _known_cells(image_set.output, facts["inputs"])
-    wanted: dict[str, Source] = {}
+    facts = model.about(image_set, image_set.inputs() | model.inputs(code))
+    known, known_left_out = _known_cells(image_set.output, facts["inputs"])
+    facts |= {"attacks": {}, "cells": {}, "left_out": {}}
+    kept, missing, wanted = {}, {}, {}
     for source in sources:
         with PerturbationFile(source.perturbations) as file:
-            given = file.facts["attack"]
-            facts["attacks"][source.attack] = {key: given[key] for key in ("norm", "eps")}
-            if file.failure:
-                facts["left_out"][source.cell] = file.failure
-            else:
-                facts["cells"][source.cell] = file.content
-                wanted[source.cell] = source
-    kept = {cell: rows for cell, (content, rows) in known.items() if facts["cells"].get(cell) == content}
-    missing = {cell: source.perturbations for cell, source in wanted.items() if cell not in kept}
+            facts["attacks"][source.attack] = file.facts["attack"]
+            cell, content, failure = source.cell, "" if file.failure else file.content, file.failure
+        wanted[cell] = source
+        if failure:
+            facts["left_out"][cell] = {"reason": failure}
+        elif known_left_out.get(cell, {}).get("content") == content:
+            facts["left_out"][cell] = known_left_out[cell]
+        elif cell in known and known[cell][0]["content"] == content:
+            facts["cells"][cell], kept[cell] = known[cell]
+        else:
+            missing[cell] = content
     print(f"{len(kept)} cells are there, {len(missing)} are missing", file=sys.stderr)
     try:
-        made, left_out = _show(model, image_set, missing, batch_size) if missing else ({}, {})
-        facts |= model.facts() if made else {}
+        files = {cell: wanted[cell].perturbations for cell in missing}
+        made, left_out = _show(model, image_set, files, batch_size) if files else ({}, {})
     except ModelError as error:
         print(f"{model.card['model']} failed and is left out: {error}", file=sys.stderr)
         _write({}, wanted, facts | {"failure": str(error), "cells": {}}, image_set.output)
         return
-    facts["left_out"] |= left_out
-    facts["cells"] = {cell: content for cell, content in facts["cells"].items() if cell not in left_out}
+    facts["left_out"] |= {cell: {"reason": reason, "content": missing[cell]} for cell, reason in left_out.items()}
+    how = model.facts() | {"versions": versions()} if made else {}
+    facts["cells"] |= {cell: {"content": missing[cell], **how} for cell in made}
     _write(kept | made, wanted, facts, image_set.output)
 
 
-def _known_cells(path: Path, inputs: Mapping) -> dict[str, tuple[str, pd.DataFrame]]:
-    """The cells of an earlier file by name, each with the digest of its perturbations, if it has the same inputs."""
+def _known_cells(path: Path, inputs: Mapping) -> tuple[dict[str, tuple[dict, pd.DataFrame]], dict[str, dict]]:
+    """The cells of an earlier file of the same inputs, each with what is known of it, and those that were left out."""
     try:
         facts = read_facts(path)
     except PredictionFileError:
-        return {}
+        return {}, {}
     if facts.get("inputs") != inputs or "failure" in facts:
-        return {}
+        return {}, {}
     rows = pq.read_table(path).to_pandas()
     cells = rows["source"] + "/" + rows["attack"]
-    return {cell: (content, rows[cells == cell]) for cell, content in facts["cells"].items()}
+    return {cell: (about, rows[cells == cell]) for cell, about in facts["cells"].items()}, facts["left_out"]
 
 
 def _show(
