@@ -10,7 +10,7 @@ from pathlib import Path
 NAMES = sorted(
     path.stem
     for path in Path(__file__).parent.glob("*.py")
-    if path.stem not in ("__init__", "__main__", "attacked", "comparison", "photographs")
+    if path.stem not in ("__init__", "__main__", "attacked", "comparison", "memory", "photographs")
 )
 
 
@@ -26,11 +26,14 @@ def main() -> None:
     unknown = [name for name in chosen if name not in NAMES]
     if unknown:
         sys.exit(f"no benchmark {unknown[0]}; there are {', '.join(NAMES)}")
-    print("| benchmark | ours | peer | ratio | unit | peer is |\n|---|---|---|---|---|---|", flush=True)
+    above = None
     for name in chosen:
-        for comparison in import_module(f"benchmarks.{name}").run():
-            comparison.append(device())
-            print(comparison.row(), flush=True)
+        for line in import_module(f"benchmarks.{name}").run():
+            line.append(device())
+            if line.header() != above:
+                above = line.header()
+                print(f"\n{above}", flush=True)
+            print(line.row(), flush=True)
 
 
 if __name__ == "__main__":

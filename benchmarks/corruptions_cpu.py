@@ -6,9 +6,10 @@ all it does. A round runs both; numbers are medians of the rounds.
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -20,6 +21,7 @@ from imagecorruptions import corrupt as peer_corrupt
 from PIL import Image
 
 from benchmarks.comparison import Comparison
+from benchmarks.memory import peak_memory
 from withstand import images
 from withstand.corruptions import corrupt
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
@@ -29,6 +31,9 @@ SIZE = 224
 BATCH = 16
 ROUNDS = 3
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+IN_MEMORY_ROW = ("gaussian_noise", "zoom_blur", "frost", "elastic_transform")
+"""One of each category, for the memory of the step."""
+
 PEER = "imagecorruptions-imaug 1.1.5"
 MEASURED = "images/s"
 
@@ -59,6 +64,7 @@ def run() -> Iterator[Comparison]:
     ours, peer = totals["ours"] / 15, totals["peer"] / 15
     yield Comparison("corruptions_cpu: the 15 types", 1 / ours, 1 / peer, peer / ours, MEASURED, PEER)
     yield from _storing(batch)
+    yield _memory(batch)
 
 
 def _seconds_per_image(name: str, batch: np.ndarray, ids: list[str]) -> tuple[float, float]:
@@ -87,24 +93,12 @@ def _storing(batch: np.ndarray) -> Iterator[Comparison]:
     repeated = np.concatenate([batch] * 4)
     ids = [str(number) for number in range(len(repeated))]
     names = [name for name in CORRUPTIONS if name not in EXTRA]
-    plan = [
-        {
-            "name": name,
-            "category": CORRUPTIONS[name].category,
-            "severities": SEVERITIES,
-            "constants": CORRUPTIONS[name].constants,
-        }
-        for name in names
-    ]
-    samples = images.Samples(ids, np.zeros(len(ids), dtype=np.int64), ["a", "b"], np.arange(2), "two")
     with tempfile.TemporaryDirectory() as folder:
-        clean = Path(folder) / "clean.h5"
-        with images.create(clean, samples, size=SIZE, codec="raw", origin={}) as writer:
-            writer.add("clean", [0])
-            writer.write("clean", 0, 0, repeated)
+        clean = _stored(Path(folder) / "clean.h5", batch, 4)
 
         def write() -> None:
-            corrupt_images(clean, plan, seed=0, codec="raw", output=Path(folder) / "corrupted.h5")
+            given = {"seed": 0, "codec": "raw", "output": Path(folder) / "corrupted.h5"}
+            corrupt_images(clean, plan(names, SEVERITIES), **given)
 
         def compute() -> None:
             for name in names:
@@ -116,6 +110,53 @@ def _storing(batch: np.ndarray) -> Iterator[Comparison]:
     yield Comparison.more_is_better(
         "corruptions_cpu: 15 types, written raw", write_rate, compute_rate, MEASURED, "computed, not written"
     )
+
+
+def plan(names: Iterable[str], severities: Sequence[int]) -> list[dict]:
+    """What the step is told about corruptions, at some severities."""
+    return [
+        {
+            "name": name,
+            "category": CORRUPTIONS[name].category,
+            "severities": severities,
+            "constants": {
+                size: [rows[severity - 1] for severity in severities]
+                for size, rows in CORRUPTIONS[name].constants.items()
+            },
+        }
+        for name in names
+    ]
+
+
+def _stored(path: Path, batch: np.ndarray, times: int) -> Path:
+    """A batch, so many times one after the other, as clean images of the store."""
+    ids = [str(number) for number in range(len(batch) * times)]
+    samples = images.Samples(ids, np.zeros(len(ids), dtype=np.int64), ["a", "b"], np.arange(2), "two")
+    with images.create(path, samples, size=SIZE, codec="raw", origin={}) as writer:
+        writer.add("clean", [0])
+        for number in range(times):
+            writer.write("clean", 0, number * len(batch), batch)
+    return path
+
+
+_MEMORY_SCRIPT = """
+import json
+import sys
+from pathlib import Path
+from withstand.steps.perturb import corrupt_images
+corrupt_images(Path(sys.argv[1]), json.loads(sys.argv[2]), seed=0, codec="raw", output=Path(sys.argv[3]))
+"""
+
+
+def _memory(batch: np.ndarray) -> Comparison:
+    """Peak memory of the step on 2,048 images against that on 256, which fill the allocators' pools."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = [_stored(folder / f"{count}.h5", batch, count // len(batch)) for count in (256, 2048)]
+        told = json.dumps(plan(IN_MEMORY_ROW, [3]))
+        few, many = (peak_memory(_MEMORY_SCRIPT, clean, told, folder / "corrupted.h5") for clean in files)
+    label = "corruptions_cpu: memory, 2,048 images"
+    return Comparison.less_is_better(label, many, few, "MB", "the same with 256 images")
 
 
 def _seconds(work: Callable[[], None]) -> float:

@@ -6,8 +6,6 @@ and writes nothing.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from statistics import median
 import torch
 
 from benchmarks.comparison import Comparison
+from benchmarks.memory import peak_memory
 from withstand import models, zoo
 from withstand.datasets.registry import open_source
 from withstand.images import ImageFile
@@ -96,8 +95,6 @@ from benchmarks.inference_cpu import predict_files
 from withstand import models, zoo
 model = models.load({"zoo": "resnet_gn_base"}, zoo.weights("resnet_gn_base"))
 predict_files(model, [Path(path) for path in sys.argv[2:]], Path(sys.argv[1]))
-peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-print(int(peak.split()[1]) / 1024)
 """
 
 
@@ -106,12 +103,7 @@ def _memory(folder: Path) -> Comparison:
     shards = [folder / f"memory-{number}.h5" for number in range(10)]
     for number, path in enumerate(shards):
         prepare_images(open_source(SOURCE), number * 1000, (number + 1) * 1000, size=64, codec="raw", output=path)
-    few, many = (_peak_memory(folder / "out.parquet", paths) for paths in (shards[:3], shards * 3))
+    few, many = (peak_memory(_MEMORY_SCRIPT, folder / "out.parquet", *paths) for paths in (shards[:3], shards * 3))
     return Comparison.less_is_better(
         "inference_cpu: memory, 30,000 images", many, few, "MB", "the same with 3,000 images"
     )
-
-
-def _peak_memory(output: Path, shards: list[Path]) -> float:
-    command = [sys.executable, "-c", _MEMORY_SCRIPT, output, *shards]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

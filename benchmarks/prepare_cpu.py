@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.comparison import Comparison
+from benchmarks.memory import peak_memory
 from benchmarks.photographs import class_folders
 from withstand.datasets.files import IndexedSource
 from withstand.steps.datasets import Preparation, prepare_images
@@ -34,8 +35,7 @@ def run() -> Iterator[Comparison]:
     with tempfile.TemporaryDirectory() as name, Pool(CORES) as pool:
         folder = Path(name)
         photographs = class_folders(folder / "photographs", COUNT)
-        source = {"kind": "folder", "path": str(photographs), "label_space_name": "imagenet-1k", "named_by": "index"}
-        index_source(source, folder / "index.parquet")
+        _index(photographs, folder)
         files = sorted(photographs.rglob("*.jpg"))
         for shards in (CORES, 1):
             for codec in ("raw", "jpeg"):
@@ -55,6 +55,12 @@ def run() -> Iterator[Comparison]:
                     "images/s",
                     f"decoding and resizing alone, {CORES} processes",
                 )
+    yield _memory()
+
+
+def _index(photographs: Path, folder: Path) -> None:
+    source = {"kind": "folder", "path": str(photographs), "label_space_name": "imagenet-1k", "named_by": "index"}
+    index_source(source, folder / "index.parquet")
 
 
 def prepare(folder: Path, start: int, count: int, codec: str, threads: int) -> None:
@@ -73,6 +79,30 @@ def decode_and_resize(path: Path) -> int:
     resized = rgb.resize([side * RESIZED // short for side in rgb.size], Image.Resampling.BILINEAR)
     left, top = ((side - SIZE) // 2 for side in resized.size)
     return np.asarray(resized.crop((left, top, left + SIZE, top + SIZE))).shape[0]
+
+
+_MEMORY_SCRIPT = """
+import sys
+from pathlib import Path
+from withstand.datasets.files import IndexedSource
+from withstand.steps.datasets import Preparation, prepare_images
+index, output = map(Path, sys.argv[1:3])
+count, size, threads = map(int, sys.argv[3:])
+given = {"size": size, "codec": "raw", "preparation": Preparation(crop_pct=0.875), "threads": threads}
+prepare_images(IndexedSource(index), 0, count, output=output, **given)
+"""
+
+
+def _memory() -> Comparison:
+    """Peak memory of preparing 3,000 files of a folder against that of 300, in one process with a thread a core."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _index(class_folders(folder / "photographs", 3000), folder)
+        files = folder / "index.parquet", folder / "images.h5"
+        few, many = (peak_memory(_MEMORY_SCRIPT, *files, count, SIZE, CORES) for count in (300, 3000))
+    return Comparison.less_is_better(
+        "prepare_cpu: memory, 3,000 JPEG files", many, few, "MB", "the same with 300 files"
+    )
 
 
 def _seconds(function) -> float:

@@ -6,8 +6,6 @@ computes products and HSIC in float32, ours HSIC in float64.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +16,7 @@ import torch
 from cka.cka import cka_from_features
 
 from benchmarks.comparison import Comparison
+from benchmarks.memory import peak_memory
 from withstand.datasets.registry import open_source
 from withstand.similarity import cka_of_features
 from withstand.steps.datasets import prepare_images
@@ -82,8 +81,6 @@ with ExitStack() as stack:
     files = [stack.enter_context(ImageFile(Path(sys.argv[1])))]
     subset = Subset(files, int(sys.argv[3]), 0)
     measure_grams(model, subset, Path(sys.argv[2]), outputs=10, facts=facts, batch_size=128)
-peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-print(int(peak.split()[1]) / 1024)
 """
 
 
@@ -92,17 +89,7 @@ def _memory() -> Comparison:
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.h5"
         prepare_images(open_source({"kind": "shapetex", "split": "test"}), 0, 8000, size=64, codec="raw", output=images)
-        few, many = (
-            float(
-                subprocess.run(
-                    [sys.executable, "-c", _MEMORY_SCRIPT, images, Path(folder) / "grams.h5", str(count)],
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                ).stdout
-            )
-            for count in (800, 8000)
-        )
+        few, many = (peak_memory(_MEMORY_SCRIPT, images, Path(folder) / "grams.h5", count) for count in (800, 8000))
     return Comparison.less_is_better(
         "similarity_cpu: memory, 8,000 samples", many, few, "MB", "the same with 800 samples"
     )

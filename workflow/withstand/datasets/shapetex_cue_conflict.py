@@ -17,7 +17,9 @@ from withstand.datasets.drawing.scenes import Scene, compose, photograph
 from withstand.datasets.shapetex import CLASSES, SEED, Generated, numbers
 from withstand.random import Stream
 
-PAIRS = sorted(permutations(range(len(CLASSES)), 2), key=lambda pair: ((pair[1] - pair[0]) % len(CLASSES), pair[0]))
+PAIRS = np.array(
+    sorted(permutations(range(len(CLASSES)), 2), key=lambda pair: ((pair[1] - pair[0]) % len(CLASSES), pair[0]))
+)
 """Every ordered pair (class of the shape, class of the texture), so ordered that classes take turns on both sides."""
 
 
@@ -50,4 +52,4 @@ class Source(Generated):
         return photograph(*self.scene(sample_id), most_faded=_MOST_FADED)
 
     def _pairs(self, sample_ids: Sequence[str]) -> np.ndarray:
-        return np.array(PAIRS)[numbers(sample_ids) % len(PAIRS)]
+        return PAIRS[numbers(sample_ids) % len(PAIRS)]

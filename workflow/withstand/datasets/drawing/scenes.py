@@ -74,17 +74,17 @@ def photograph(scene: Scene, stream: Stream, most_faded: float = 1.0) -> np.ndar
     """
     dark, light = _surface_colours(stream, most_faded)
     amount = np.clip(0.5 + 1.6 * scene.pattern, 0, 1)
-    surface = dark + (light - dark) * amount[..., None]
-    surface *= 1 + stream.uniform(0.0, 0.3) * scene.slope[..., None]
+    surface = dark + (light - dark) * amount
+    surface *= 1 + stream.uniform(0.0, 0.3) * scene.slope
     image = _background(stream)
     shade = np.clip(0.5 - scene.shadow / _SHADOW_SOFTNESS, 0, 1)
-    image *= 1 - stream.uniform(0.1, 0.5) * shade[..., None]
-    image += (surface - image) * scene.mask[..., None]
+    image *= 1 - stream.uniform(0.1, 0.5) * shade
+    image += (surface - image) * scene.mask
     return to_bytes(image * _lighting(stream))
 
 
 def _surface_colours(stream: Stream, most_faded: float) -> tuple[np.ndarray, np.ndarray]:
-    """A dark and a light colour of independent hues, in some scenes little apart: float32 (3,) each, in [0, 1]."""
+    """A dark and a light colour of independent hues, in some scenes little apart: float32 (3, 1, 1), in [0, 1]."""
     dark = colour(stream.uniform(), stream.uniform(0.4, 0.9), stream.uniform(0.12, 0.4))
     light = colour(stream.uniform(), stream.uniform(0.1, 0.6), stream.uniform(0.75, 1.0))
     shift = 0.5 * min(most_faded, 1.2 * stream.uniform() ** 3)
@@ -92,18 +92,19 @@ def _surface_colours(stream: Stream, most_faded: float) -> tuple[np.ndarray, np.
 
 
 def colour(hue: float, saturation: float, value: float) -> np.ndarray:
-    """HSV to RGB, all in [0, 1]: float32 (3,)."""
+    """HSV to RGB, all in [0, 1]: float32 (3, 1, 1), to go with the planes of an image."""
     ramps = (min(1.0, max(0.0, abs((hue * 6 + shift) % 6 - 3) - 1)) for shift in (0, 4, 2))
-    return np.array([value * (1 - saturation + saturation * ramp) for ramp in ramps], dtype=np.float32)
+    levels = [value * (1 - saturation + saturation * ramp) for ramp in ramps]
+    return np.array(levels, dtype=np.float32).reshape(3, 1, 1)
 
 
 def _background(stream: Stream) -> np.ndarray:
-    """A gradient between two muted colours, soft clouds, and discs of light out of focus: float32 (64, 64, 3)."""
+    """A gradient between two muted colours, soft clouds, and discs of light out of focus: float32 (3, 64, 64)."""
     start, end = (colour(stream.uniform(), stream.uniform(0.05, 0.5), stream.uniform(0.3, 0.8)) for _ in range(2))
     amount = np.clip(0.5 + 0.5 * _slope(stream), 0, 1)
     wave_x, wave_y = (np.sin(stream.uniform(2, 6) * AXIS + stream.uniform(0, 2 * math.pi)) for _ in range(2))
     clouds = 0.08 * wave_y[:, None] * wave_x
-    image = start + (end - start) * amount[..., None] + clouds[..., None]
+    image = start + (end - start) * amount + clouds
     for _ in range(stream.integers(5)):
         _add_disc_of_light(image, stream)
     return image
@@ -118,12 +119,12 @@ def _add_disc_of_light(image: np.ndarray, stream: Stream) -> None:
     columns, rows = (slice(max(0, int(at - radius)), int(at + radius) + 1) for at in (x, y))
     across, along = GRID[0, 0, columns] + SIZE / 2 - x, GRID[0, 0, rows] + SIZE / 2 - y
     inside = np.clip((radius - np.hypot(across, along[:, None])) / 2.5, 0, 1)
-    image[rows, columns] += inside[..., None] * (sign * tint)
+    image[:, rows, columns] += inside * (sign * tint)
 
 
 def _lighting(stream: Stream) -> np.ndarray:
-    """Light that falls off across the image: float32 (64, 64, 1), about 0.6 to 1.2."""
-    return (stream.uniform(0.8, 1.0) + stream.uniform(0.0, 0.2) * _slope(stream))[..., None]
+    """Light that falls off across the image: float32 (64, 64), about 0.6 to 1.2."""
+    return stream.uniform(0.8, 1.0) + stream.uniform(0.0, 0.2) * _slope(stream)
 
 
 def _slope(stream: Stream) -> np.ndarray:
@@ -133,8 +134,9 @@ def _slope(stream: Stream) -> np.ndarray:
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
-    """Floats in [0, 1], clipped, to uint8."""
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    """Planes of floats in [0, 1] (3, 64, 64), clipped, to uint8 (64, 64, 3)."""
+    planes = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _rotate(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:

@@ -35,7 +35,7 @@ def flat(scene: Scene, stream: Stream) -> np.ndarray:
     """A silhouette in one colour on another, without texture: uint8 (64, 64, 3), RGB."""
     ground = colour(stream.uniform(), stream.uniform(0.1, 0.6), stream.uniform(0.7, 1.0))
     figure = colour(stream.uniform(), stream.uniform(0.5, 1.0), stream.uniform(0.2, 0.6))
-    return to_bytes(ground + (figure - ground) * scene.mask[..., None])
+    return to_bytes(ground + (figure - ground) * scene.mask)
 
 
 def _contour(scene: Scene) -> np.ndarray:
@@ -45,7 +45,7 @@ def _contour(scene: Scene) -> np.ndarray:
 def _ink_on_paper(amount: np.ndarray, stream: Stream) -> np.ndarray:
     paper = colour(stream.uniform(0.08, 0.16), stream.uniform(0.0, 0.2), stream.uniform(0.88, 1.0))
     ink = colour(stream.uniform(), stream.uniform(0.2, 0.8), stream.uniform(0.08, 0.3))
-    return to_bytes(paper + (ink - paper) * amount[..., None])
+    return to_bytes(paper + (ink - paper) * amount)
 
 
 STYLES: dict[str, Callable[[Scene, Stream], np.ndarray]] = {"outline": outline, "hatching": hatching, "flat": flat}
