@@ -17,6 +17,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def are_unique(values: tuple) -> tuple:
+    """The values, if none stands there twice."""
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} stands there twice")
+    return values
+
+
 def _is_id(text: str) -> str:
     if text in ("weights", "downloads"):
         raise ValueError(f"the name '{text}' is taken")

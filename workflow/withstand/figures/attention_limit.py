@@ -7,11 +7,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.panels import MOST_IN_A_ROW, accuracy_axis, model_panels, name_lines, whole_numbers
+from withstand.figures.panels import (
+    MOST_IN_A_ROW,
+    accuracy_axis,
+    images_shown,
+    model_panels,
+    name_lines,
+    shown,
+    whole_numbers,
+)
 from withstand.figures.style import CHOICES, INK, PALETTE, Style, choices, footnote, in_families
 
 COLUMNS = [
-    *("dataset", "corruption", "severity", "model", "arm", "distance", "masked", "blocks", "value", "low", "high", "n"),
+    *(
+        "dataset",
+        "image_family",
+        "corruption",
+        "severity",
+        "model",
+        "arm",
+        "distance",
+        "masked",
+        "blocks",
+        "value",
+        "low",
+        "high",
+        "n",
+    ),
     *("images", "draws", "lowest", "highest", "chance"),
 ]
 COLORS = {"local": PALETTE[0], "random": PALETTE[1], "first": PALETTE[3], "last": PALETTE[2]}
@@ -21,11 +43,11 @@ OF_DISTANCE, OF_BLOCKS = ("local", "random"), ("first", "last")
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The rows drawn: every arm, random masks on their average, under the first condition."""
+    """The rows drawn: every arm, random masks on their average, pooled over conditions."""
     rows = table[table["label_mode"].isin(["all", "categories"]) & table["draw"].isna()]
     if rows.empty:
         return rows
-    rows = rows[(rows["corruption"] == rows["corruption"].iloc[0]) & (rows["severity"] == rows["severity"].iloc[0])]
+    rows = shown(rows)
     return in_families(rows[[*COLUMNS, *CHOICES]], models)
 
 
@@ -44,7 +66,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     figure.tight_layout(w_pad=1.6, h_pad=1.4)
     masks = int(data.loc[data["arm"] == "random", "draws"].max())
     note = (
-        f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}.\n"
+        f"{images_shown(data, style)}; {choices(data)}.\n"
         "Above: patches attend to patches within a Chebyshev distance, a share of the grid's side; the control masks "
         f"as many pairs at random (mean of {masks} masks, band: their range). Class token and other prefix tokens stay "
         "connected. Dashed: no limit. Dotted: chance. Bars are 95% intervals."

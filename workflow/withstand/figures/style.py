@@ -99,6 +99,13 @@ def save(figure: Figure, svg: Path, png: Path, dpi: int) -> None:
     plt.close(figure)
 
 
+def nothing(text: str) -> Figure:
+    """A figure that says why there is none."""
+    figure = plt.figure(figsize=(5, 1))
+    figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
+    return figure
+
+
 def label_rows(axis: Axes, models: Sequence[str], colors: Mapping[str, str], style: Style) -> None:
     """A row for each model from the top, named at the left in its colour, along a share from 0 to 1."""
     axis.set_yticks(range(len(models)), [style.label(model) for model in models])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from withstand.errors import WithstandError
-from withstand.figures.style import Style, figure_style, save
+from withstand.figures.style import Style, figure_style, nothing, save, words
 from withstand.files import write_text
 from withstand.images import ImageFile
 
@@ -27,6 +27,8 @@ def draw_table(
     data: Path,
     policy: str | None = None,
     attack: str | None = None,
+    family: str | None = None,
+    may_be_empty: bool = False,
 ) -> None:
     """Draw a figure of some datasets' rows of a table.
 
@@ -34,9 +36,11 @@ def draw_table(
         kind: a module of :mod:`withstand.figures` with ``select`` and ``draw``.
         policy: the transform policy whose rows are drawn, with the clean images to compare with; None for any.
         attack: the attack whose rows are drawn; None for any.
+        family: the family of images whose rows are drawn; None for any.
+        may_be_empty: whether a figure where no model has the results that are drawn says so.
 
     Raises:
-        WithstandError: if no model has the results that are drawn.
+        WithstandError: if no model has the results that are drawn, and the figure may not be empty.
     """
     rows = pd.read_parquet(table)
     rows = rows[rows["dataset"].isin(datasets)]
@@ -44,12 +48,15 @@ def draw_table(
         rows = rows[(rows["policy"] == policy) | _compared_with(rows, policy)]
     if attack is not None:
         rows = rows[rows["attack"] == attack]
+    if family is not None:
+        rows = rows[rows["family"] == family]
     module = import_module(f"withstand.figures.{kind}")
-    drawn = module.select(rows, pd.read_parquet(models))
-    if drawn.empty:
+    drawn = rows if rows.empty else module.select(rows, pd.read_parquet(models))
+    if drawn.empty and not may_be_empty:
         raise WithstandError(f"{table}: no model has the results on {', '.join(datasets)} that {kind} shows")
     with figure_style():
-        save(module.draw(drawn, Style(**style)), svg, png, Style(**style).dpi)
+        figure = nothing(f"No model has the results that {words(kind)} shows.") if drawn.empty else None
+        save(figure or module.draw(drawn, Style(**style)), svg, png, Style(**style).dpi)
     write_text(data, drawn.to_csv(index=False))
 
 
