@@ -227,7 +227,7 @@ rule tabulate_internals:
     benchmark:
         "results/{study}/benchmarks/tabulate_internals/{table}.jsonl"
     wildcard_constraints:
-        table="lesions|attention_limit|attention_distance",
+        table=alternatives(dag.internals.single_tables()),
     localrule: True
     conda:
         "../envs/withstand.yaml"

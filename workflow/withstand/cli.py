@@ -601,13 +601,20 @@ def tabulate_similarity(
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["lesions", "attention_limit", "attention_distance"]))
+@click.argument("kind")
 @click.argument("files", type=INPUT, nargs=-1, required=True)
 @output_option
 def tabulate_internals(kind: str, files: tuple[Path, ...], output: Path) -> None:
-    """Write the table of one kind of experiment on the inside of models, from the files of all models."""
+    """Write the table of one kind of experiment on the inside of models, from the files of all models.
+
+    KIND is lesions, attention_limit or attention_distance.
+    """
+    from withstand.errors import nearest
     from withstand.steps import tabulate_internals as step
 
+    known = [name.removeprefix("tabulate_") for name in vars(step) if name.startswith("tabulate_")]
+    if kind not in known:
+        raise click.UsageError(f"there is no table '{kind}'{nearest(kind, known)}")
     getattr(step, f"tabulate_{kind}")(files, output)
 
 

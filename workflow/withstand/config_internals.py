@@ -204,10 +204,6 @@ class InternalsSettings(Strict):
     @property
     def experiments(self) -> dict[str, dict]:
         """The experiments by kind, as the step takes them."""
-        settings = {
-            "grams": self.similarity,
-            "lesions": self.lesions,
-            "attention_limit": self.attention_limit,
-            "attention_distance": self.attention_distance,
-        }
-        return {kind: given.protocol for kind, given in settings.items() if given is not None}
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        kinds = {"similarity": "grams"}  # what similarity is computed from
+        return {kinds.get(name, name): each.protocol for name, each in given.items() if hasattr(each, "protocol")}

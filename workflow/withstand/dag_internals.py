@@ -11,26 +11,14 @@ from withstand.provenance import code_digest
 if TYPE_CHECKING:
     from withstand.dag import Dag
 
-SIMILARITY = "similarity"
-
-TABLES = {
-    "grams": SIMILARITY,
-    "lesions": "lesions",
-    "attention_limit": "attention_limit",
-    "attention_distance": "attention_distance",
-}
-"""The table of each kind of experiment."""
+GRAMS, SIMILARITY = "grams", "similarity"
+"""The kind of experiment whose table has a name of its own, and that name."""
 
 FIGURES = {
     SIMILARITY: ("layer_correlation", "layer_similarity", "model_similarity"),
     "lesions": ("lesion_single", "lesion_several"),
-    "attention_limit": ("attention_limit",),
-    "attention_distance": ("attention_distance",),
 }
-"""The figures of each table."""
-
-OF_FAMILIES = ("lesions", "attention_limit", "attention_distance")
-"""Tables that have figures of each family of corruptions, too."""
+"""The figures of tables that have not just one of their own name."""
 
 
 class InternalsDag:
@@ -43,20 +31,25 @@ class InternalsDag:
 
     def tables(self) -> list[str]:
         """Names of the tables."""
-        return [TABLES[kind] for kind in self._study.experiments()]
+        return [_table(kind) for kind in self._study.experiments()]
+
+    def single_tables(self) -> list[str]:
+        """Those of them that are made of one file a model and family, without a look at other models."""
+        return [table for table in self.tables() if table != SIMILARITY]
 
     def figures(self) -> list[str]:
         """Names of the figures; of corrupted images ``<figure>-<family>``."""
         names = []
         for table in self.tables():
-            kinds = [kind for kind in FIGURES[table] if self._is_drawn(kind)]
-            families = self._study.examined_families() if table in OF_FAMILIES else [CLEAN]
+            kinds = [kind for kind in _figures(table) if self._is_drawn(kind)]
+            # similarity cannot be pooled over corruptions, and there would be a figure for each
+            families = [CLEAN] if table == SIMILARITY else self._study.examined_families()
             names += [kind if family == CLEAN else f"{kind}-{family}" for family in families for kind in kinds]
         return names
 
     def kinds(self) -> list[str]:
         """The kinds of figures that there are."""
-        return [kind for kinds in FIGURES.values() for kind in kinds]
+        return [kind for table in self.tables() for kind in _figures(table)]
 
     def _is_drawn(self, figure: str) -> bool:
         given = self._study.internals
@@ -83,13 +76,13 @@ class InternalsDag:
 
     def measured(self, wildcards) -> list[str]:
         """What was measured for a table: the files of all models."""
-        kind = next(kind for kind, table in TABLES.items() if table == wildcards.get("table", SIMILARITY))
+        kind = wildcards.get("table", GRAMS)
         models, families = self._study.examined(), self._study.examined_families()
         return [self._file(model, kind, family) for family in families for model in models]
 
     def figure_table(self, wildcards) -> str:
         """The table that a figure shows."""
-        table = next(table for table, figures in FIGURES.items() if wildcards.figure in figures)
+        table = next(table for table in self.tables() if wildcards.figure in _figures(table))
         return f"{self._results}/tables/{table}.parquet"
 
     # Outputs
@@ -146,7 +139,15 @@ class InternalsDag:
         return f"{self._results}/internals/{model}/{_name(kind, family)}"
 
 
+def _table(kind: str) -> str:
+    return SIMILARITY if kind == GRAMS else kind
+
+
+def _figures(table: str) -> tuple[str, ...]:
+    return FIGURES.get(table, (table,))
+
+
 def _name(kind: str, family: str) -> str:
     """The file of an experiment in a model's folder; of corrupted images in a folder of its family."""
-    name = f"{kind}.h5" if kind == "grams" else f"{kind}.parquet"
+    name = f"{kind}.h5" if kind == GRAMS else f"{kind}.parquet"
     return name if family == CLEAN else str(Path(family) / name)

@@ -751,7 +751,7 @@ def _distance_columns(condition: tuple[str, int, int], ids: Sequence[str], passe
     }
 
 
-EMPTY = {
+NO_ROWS = {
     "lesions": lambda facts: _trial_schema(("all",), LESION_FIELDS, facts),
     "attention_limit": lambda facts: _trial_schema(("all",), LIMIT_FIELDS, facts),
     "attention_distance": distance_schema,
@@ -763,5 +763,6 @@ def write_nothing(kind: str, output: Path, facts: Mapping) -> None:
     if kind == "grams":
         with grams_file(output, facts):
             return
-    with predictions.create(output, EMPTY[kind](facts)):
+    bare = pa.schema([], metadata={METADATA: json.dumps(dict(facts), sort_keys=True)})
+    with predictions.create(output, NO_ROWS[kind](facts) if kind in NO_ROWS else bare):
         pass

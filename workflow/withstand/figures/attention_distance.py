@@ -44,7 +44,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     """Points are heads; the line joins the means of blocks."""
     models = list(data["model"].unique())
     colors = style.model_colors(models)
-    figure, (axes,) = model_panels(models, style, height=2.2)
+    figure, (axes,) = model_panels(models, style, height=2.2, colored=True)
     top = 1.1 * data[["high", "uniform"]].max(axis=None)
     for axis, model in zip(axes, models, strict=True):
         _panel(axis, data[data["model"] == model], colors[model])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from withstand.figures.panels import (
     MOST_IN_A_ROW,
@@ -64,11 +64,14 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     for axis in axes[:, ::MOST_IN_A_ROW].flat:
         axis.set_ylabel("accuracy")
     figure.tight_layout(w_pad=1.6, h_pad=1.4)
-    masks = int(data.loc[data["arm"] == "random", "draws"].max())
+    masks = data.loc[data["arm"] == "random", "draws"]
+    control = ""
+    if len(masks):
+        control = f"; the control masks as many pairs at random (mean of {int(masks.max())} masks, band: their range)"
     note = (
         f"{images_shown(data, style)}; {choices(data)}.\n"
-        "Above: patches attend to patches within a Chebyshev distance, a share of the grid's side; the control masks "
-        f"as many pairs at random (mean of {masks} masks, band: their range). Class token and other prefix tokens stay "
+        "Above: patches attend to patches within a Chebyshev distance, a share of the grid's side"
+        f"{control}. Class token and other prefix tokens stay "
         "connected. Dashed: no limit. Dotted: chance. Bars are 95% intervals."
     )
     if rows == 2:
@@ -79,14 +82,15 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
 
 def _distances(axis: Axes, rows: pd.DataFrame) -> None:
     _axis(axis, rows)
-    for arm in OF_DISTANCE:
+    for arm in reversed(OF_DISTANCE):  # the control beneath, in larger marks, where both are the same
         line = rows[rows["arm"] == arm].sort_values("distance")
         if arm == "random" and len(line):
             bounds = (line[name].astype(float) for name in ("lowest", "highest"))
             axis.fill_between(line["distance"], *bounds, color=COLORS[arm], alpha=0.15, linewidth=0)
         _line(axis, line["distance"], line, arm)
     _name(axis, rows, OF_DISTANCE, "distance", last=False)
-    axis.set_xlim(1.0, 0.0)
+    axis.set_xlim(1.0, -0.04)
+    axis.xaxis.set_major_locator(MultipleLocator(0.25))
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set_xlabel("attention within, share of grid")
 
@@ -119,7 +123,7 @@ def _line(axis: Axes, x: pd.Series, line: pd.DataFrame, arm: str) -> None:
         color=COLORS[arm],
         marker=marker,
         linestyle=dashes,
-        markersize=4,
+        markersize=7 if arm == "random" else 4,
         elinewidth=0.9,
         linewidth=1.4,
         markerfacecolor="white" if arm == "random" else COLORS[arm],

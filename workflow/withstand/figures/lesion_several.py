@@ -62,8 +62,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     drawn = int(data.loc[data["part"] != "none", "draws"].max())
     note = (
         f"{images_shown(data, style)}; {choices(data)}.\n"
-        f"Means of {drawn} random choices, or of all where there are fewer; the first block is kept. Bars are standard "
-        "errors over choices, bands their range. Dotted: chance; a line ends where it has stayed there."
+        f"Means of {drawn} choices, random ones unless there are no more; the first block is kept. Bars are standard "
+        "errors over random choices, bands the range of choices. Dotted: chance; a line ends where it has stayed there."
     )
     footnote(figure, note)
     return figure

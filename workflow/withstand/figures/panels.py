@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from withstand.figures.style import MUTED, PALETTE, Style, spread, words
+from withstand.figures.style import INK, MUTED, PALETTE, Style, spread, words
 
 PART_COLORS = {"block": PALETTE[6], "mlp": PALETTE[0], "attention": PALETTE[1]}
 PART_NAMES = {"block": "block", "mlp": "MLP", "attention": "attention"}
@@ -20,8 +20,13 @@ MARKERS = {"block": "s", "mlp": "o", "attention": "^"}
 MOST_IN_A_ROW = 3
 
 
-def model_panels(models: Sequence[str], style: Style, *, height: float, rows: int = 1) -> tuple[Figure, np.ndarray]:
-    """A figure with panels for each model, named in its colour, ``rows`` one above the other.
+def model_panels(
+    models: Sequence[str], style: Style, *, height: float, rows: int = 1, colored: bool = False
+) -> tuple[Figure, np.ndarray]:
+    """A figure with panels for each model, ``rows`` one above the other.
+
+    Args:
+        colored: whether models are named in their colours, which is clear only where nothing else has a colour.
 
     Returns the figure and its axes (rows, models).
     """
@@ -40,7 +45,7 @@ def model_panels(models: Sequence[str], style: Style, *, height: float, rows: in
                 axis.set_visible(False)
     colors = style.model_colors(models)
     for axis, model in zip(placed[0], models, strict=True):
-        axis.set_title(style.label(model), loc="left", color=colors[model], fontweight="bold")
+        axis.set_title(style.label(model), loc="left", color=colors[model] if colored else INK, fontweight="bold")
     return figure, placed
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from withstand.predictions import METADATA, read_facts
 from withstand.steps.tabulate import RESULT_LIBRARIES, write_table
@@ -150,12 +151,9 @@ def tabulate_similarity(
 
 def _tabulate(files: Sequence[Path], rows: Callable[[Path], pd.DataFrame], schema: pa.Schema, output: Path) -> None:
     facts = [read_facts(path) for path in files]
-    tables = [_with_facts(rows(path), about) for path, about in zip(files, facts, strict=True) if _has_rows(about)]
+    filled = [(path, about) for path, about in zip(files, facts, strict=True) if pq.read_metadata(path).num_rows]
+    tables = [_with_facts(rows(path), about) for path, about in filled]
     _join(tables, facts, schema, output)
-
-
-def _has_rows(facts: Mapping) -> bool:
-    return "failure" not in facts
 
 
 def _with_facts(rows: pd.DataFrame, facts: Mapping) -> pd.DataFrame:
