@@ -89,7 +89,7 @@ def _distances(axis: Axes, rows: pd.DataFrame) -> None:
             axis.fill_between(line["distance"], *bounds, color=COLORS[arm], alpha=0.15, linewidth=0)
         _line(axis, line["distance"], line, arm)
     _name(axis, rows, OF_DISTANCE, "distance", last=False)
-    axis.set_xlim(1.0, -0.04)
+    axis.set_xlim(min(1.0, rows["distance"].max() + 0.08), -0.04)
     axis.xaxis.set_major_locator(MultipleLocator(0.25))
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set_xlabel("attention within, share of grid")
