@@ -77,6 +77,8 @@ def test_the_same_data_makes_the_same_files(kind, tables, tmp_path):
 def test_without_results_there_is_nothing_to_draw(tables, tmp_path):
     with pytest.raises(WithstandError, match="no model has the results on other that accuracy_by_severity shows"):
         draw_table("accuracy_by_severity", *tables, ["other"], {}, **paths(tmp_path))
+    draw_table("lesion_single", *tables, ["other"], {}, **paths(tmp_path), may_be_empty=True)
+    assert "No model has the results that lesion single shows." in paths(tmp_path)["svg"].read_text()
 
 
 def test_every_corruption_of_a_plan_is_drawn(tmp_path, clean_file):

@@ -556,6 +556,43 @@ def test_figures_show_every_model_that_has_it(tmp_path, tables, figure, kind, co
     assert f"{SAMPLES} images" in text
 
 
+def test_figures_of_corrupted_images_show_what_is_pooled(tmp_path, tables):
+    clean = pd.read_parquet(tables["lesions"])
+    parts = [clean.assign(corruption=name, severity=3, value=clean["value"] / 2) for name in ("fog", "snow")]
+    both = pd.concat([*parts, clean.assign(corruption=None, severity=None)]).assign(family="weather")
+    models_ = pd.DataFrame({"model": NAMES, "family": "ViT", "parameters": 1, "pretraining_images": None})
+    for figure in ("lesion_single", "lesion_several"):
+        module = import_module(f"withstand.figures.{figure}")
+        drawn = module.select(both, models_)
+        assert drawn["corruption"].isna().all() and len(drawn) == len(module.select(clean, models_))
+        with figure_style():
+            save(module.draw(drawn, Style(models=NAMES)), tmp_path / "a.svg", tmp_path / "a.png", 80)
+        assert (
+            f"test, weather: {SAMPLES} images under every corruption and severity" in (tmp_path / "a.svg").read_text()
+        )
+
+
+def test_the_flattening_that_stands_first_is_drawn(tables):
+    table = pd.read_parquet(tables["similarity"])
+    module = import_module("withstand.figures.layer_correlation")
+    models_ = pd.DataFrame({"model": NAMES, "family": "ViT", "parameters": 1, "pretraining_images": None})
+    assert set(module.select(table, models_)["metric"]) == {"pearson_joint"}
+    other = table[table["metric"] != "pearson_joint"]
+    assert set(module.select(other, models_)["metric"]) == {"pearson_per_sample"}
+    assert module.select(table[table["metric"] == "cka"], models_).empty
+
+
+def test_limits_of_attention_without_a_control_are_drawn(tables, tmp_path):
+    table = pd.read_parquet(tables["attention_limit"])
+    module = import_module("withstand.figures.attention_limit")
+    models_ = pd.DataFrame({"model": NAMES, "family": "ViT", "parameters": 1, "pretraining_images": None})
+    drawn = module.select(table[table["arm"] != "random"], models_)
+    with figure_style():
+        save(module.draw(drawn, Style(models=NAMES)), tmp_path / "a.svg", tmp_path / "a.png", 80)
+    text = (tmp_path / "a.svg").read_text()
+    assert "within" in text and "at random" not in text
+
+
 def test_forward_of_an_intervened_model_serves_any_caller(subset):
     model = small("vit")
     forward = Forward(model, 10, 8)
