@@ -108,7 +108,7 @@ def test_runs_are_reproducible_and_recover_from_kills(finished, tmp_path):
 
     def interrupt(step: str, kill) -> None:
         process = project.start(*CORES)
-        steps = wait_for(lambda: steps_of(process, step))
+        steps = wait_for(lambda: steps_of(process, step), seconds=180)  # other models may come first
         kill(process, steps)
         process.wait(timeout=120)
         # steps end with the run that started them

@@ -189,6 +189,8 @@ class Examiner:
         except NotApplicableError:
             raise
         except ModelError as error:
+            if not trial.swaps:  # what fails unchanged fails everywhere alike
+                raise
             raise ModelError(f"{error} (under {json.dumps(dict(trial.columns))})") from error
 
     def _write(self, condition: tuple, trials: Sequence[Trial], samples: Samples, scored: Sequence[Mapping]) -> None:
