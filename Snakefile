@@ -21,6 +21,7 @@ include: "rules/perturbations.smk"
 include: "rules/train.smk"
 include: "rules/inference.smk"
 include: "rules/attacks.smk"
+include: "rules/internals.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 

@@ -70,17 +70,17 @@ def _seconds(work: Callable) -> float:
 
 _MEMORY_SCRIPT = """
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from withstand import models, zoo
 from withstand.images import ImageFile
-from withstand.internals import Subset, measure_grams
+from withstand.internals import Shuffled, measure_grams
+from withstand.shards import PartialShard
+from withstand.subsets import Subset
 model = models.load({"zoo": "vit_p16_base"}, zoo.weights("vit_p16_base"))
 facts = {"model": "m", "dataset": "test"}
-with ExitStack() as stack:
-    files = [stack.enter_context(ImageFile(Path(sys.argv[1])))]
-    subset = Subset(files, int(sys.argv[3]), 0)
-    measure_grams(model, subset, Path(sys.argv[2]), outputs=10, facts=facts, batch_size=128)
+with ImageFile(Path(sys.argv[1])) as file:
+    chosen = PartialShard(file, Subset(int(sys.argv[3]), 0).positions(file.samples.ids))
+    measure_grams(model, Shuffled([chosen], 0), Path(sys.argv[2]), outputs=10, facts=facts, batch_size=128)
 """
 
 

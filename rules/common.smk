@@ -7,6 +7,7 @@
 #   results/{study}/images/{dataset}/{family}/{shard}.h5         `clean` is a family
 #   results/{study}/predictions/{model}/{dataset}/{family}.parquet
 #   results/{study}/attacks/{model}/{attack}.h5                   perturbations; transfer/ and spatial/ beside them
+#   results/{study}/internals/{model}/{kind}.{h5,parquet}         what is measured inside of models
 #   results/{study}/tables/{table}.parquet                       and tables/accuracy/{model}.parquet
 #   results/{study}/figures/{figure}-{dataset}.{svg,png,csv}
 import re

@@ -4,6 +4,7 @@
 #                                                               another policy {figure}-{dataset}.{policy}.*
 #   results/{study}/figures/held_out.{svg,png,csv}              one of all datasets
 #   results/{study}/figures/{figure}.*, {figure}-{attack}.*     of attacks
+#   results/{study}/figures/{figure}.*, {figure}-{family}.*     of the inside of models
 
 
 rule draw_accuracy:
@@ -242,3 +243,55 @@ rule draw_perturbations:
     shell:
         "withstand draw-perturbations {input.perturbations:q} --table {input.table:q} --models {input.models:q}"
         " --style {params.style:q} --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
+
+
+rule draw_internals:
+    input:
+        table=dag.internals.figure_table,
+        models="results/{study}/tables/models.parquet",
+    output:
+        svg=report(
+            "results/{study}/figures/{figure}.svg",
+            caption="../workflow/report/internals.rst",
+            category="Inside the models",
+            labels={"figure": "{figure}", "images": "clean"},
+        ),
+        png="results/{study}/figures/{figure}.png",
+        data="results/{study}/figures/{figure}.csv",
+    log:
+        "results/{study}/logs/draw_internals/{figure}.log",
+    benchmark:
+        "results/{study}/benchmarks/draw_internals/{figure}.jsonl"
+    wildcard_constraints:
+        figure=alternatives(dag.internals.kinds()),
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        style=dag.figure_style,
+        chosen=dag.internals.figure_options,
+        code=dag.figure_code,
+    message:
+        "Drawing {wildcards.figure}"
+    shell:
+        "withstand draw {wildcards.figure} --table {input.table:q} --models {input.models:q} {params.chosen:q}"
+        " --style {params.style:q}"
+        " --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
+
+
+use rule draw_internals as draw_internals_corrupted with:
+    output:
+        svg=report(
+            "results/{study}/figures/{figure}-{family}.svg",
+            caption="../workflow/report/internals.rst",
+            category="Inside the models",
+            labels={"figure": "{figure}", "images": "{family}"},
+        ),
+        png="results/{study}/figures/{figure}-{family}.png",
+        data="results/{study}/figures/{figure}-{family}.csv",
+    log:
+        "results/{study}/logs/draw_internals_corrupted/{figure}.{family}.log",
+    benchmark:
+        "results/{study}/benchmarks/draw_internals_corrupted/{figure}.{family}.jsonl"
+    message:
+        "Drawing {wildcards.figure} of {wildcards.family}"

@@ -6,6 +6,7 @@
 #   results/{study}/tables/shape_bias.parquet          shape against texture, where there are sets of cue conflict
 #   results/{study}/tables/models.parquet              facts about the models
 #   results/{study}/tables/{attacks,transfer,patch_alignment,spatial}.parquet    where models are attacked
+#   results/{study}/tables/{similarity,lesions,attention_limit,attention_distance}.parquet    where they are looked into
 
 
 rule summarise_model:
@@ -193,3 +194,46 @@ rule tabulate_patch_alignment:
     shell:
         "withstand tabulate-patch-alignment {input.perturbations:q} {params.cards:q} --source {params.source:q}"
         " --patch-sizes {params.patch_sizes:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule tabulate_similarity:
+    input:
+        dag.internals.measured,
+    output:
+        "results/{study}/tables/similarity.parquet",
+    log:
+        "results/{study}/logs/tabulate_similarity/similarity.log",
+    benchmark:
+        "results/{study}/benchmarks/tabulate_similarity/similarity.jsonl"
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        wanted=dag.internals.similarity_options,
+        code=dag.internals.table_code,
+    message:
+        "Comparing the layers of all models"
+    shell:
+        "withstand tabulate-similarity {input:q} {params.wanted:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule tabulate_internals:
+    input:
+        dag.internals.measured,
+    output:
+        "results/{study}/tables/{table}.parquet",
+    log:
+        "results/{study}/logs/tabulate_internals/{table}.log",
+    benchmark:
+        "results/{study}/benchmarks/tabulate_internals/{table}.jsonl"
+    wildcard_constraints:
+        table=alternatives(dag.internals.single_tables()),
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        code=dag.internals.table_code,
+    message:
+        "Tabulating {wildcards.table} of all models"
+    shell:
+        "withstand tabulate-internals {wildcards.table} {input:q} --output {output:q} > {log:q} 2>&1"

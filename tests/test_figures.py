@@ -78,6 +78,8 @@ def test_without_results_the_figure_says_so(tables, tmp_path):
     text = " ".join(ElementTree.parse(tmp_path / "figure.svg").getroot().itertext())
     assert "No model has the results on other that accuracy by severity shows." in " ".join(text.split())
     assert pd.read_csv(tmp_path / "figure.csv").empty
+    draw_table("lesion_single", *tables, ["other"], {}, **paths(tmp_path))
+    assert "that lesion single shows" in paths(tmp_path)["svg"].read_text()
 
 
 def test_every_corruption_of_a_plan_is_drawn(tmp_path, clean_file):

@@ -1,4 +1,5 @@
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib import import_module
 
@@ -9,26 +10,33 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy import stats
+from snakemake.iocontainers import Wildcards
 
 from networks import noise, small
 from test_models import own
 from withstand import images, internals, models, zoo
+from withstand.config import load_study
+from withstand.dag import Dag
 from withstand.datasets.registry import open_source
 from withstand.errors import ModelError, WithstandError
 from withstand.figures.style import Style, figure_style, save
 from withstand.images import ImageFile
 from withstand.inference import Forward
-from withstand.internals import GramProtocol, LesionProtocol, LimitProtocol, Subset
+from withstand.internals import GramProtocol, LesionProtocol, LimitProtocol, Shuffled
 from withstand.interventions import Lesion, RandomAttention, intervene
 from withstand.metrics.internals import lesion_rows, over_draws, proportion
 from withstand.metrics.intervals import clustered_wilson, wilson
 from withstand.metrics.similarity import GramFile, similarity_rows
 from withstand.predictions import read_facts
 from withstand.representations import DistanceMeter, attention_weights, representations
+from withstand.shards import PartialShard
 from withstand.similarity import cka, gram
 from withstand.steps.datasets import prepare_images
-from withstand.steps.internals import KINDS, Specimen, measure_internals
+from withstand.steps.internals import KINDS, Experiment, measure_internals
 from withstand.steps.models import write_card
+from withstand.steps.perturb import corrupt_images
+from withstand.steps.predict import ImageSet
+from withstand.steps.stream import ResizedSet, StreamedSet
 from withstand.steps.tabulate_internals import (
     ATTENTION_DISTANCE,
     ATTENTION_LIMIT,
@@ -39,6 +47,7 @@ from withstand.steps.tabulate_internals import (
     tabulate_lesions,
     tabulate_similarity,
 )
+from withstand.subsets import Subset
 
 SAMPLES = 24
 FACTS = {"model": "m", "dataset": "test", "family": "clean", "policy": "stored"}
@@ -70,18 +79,24 @@ def measured(tmp_path_factory, shards):
 
 
 def look_into(folder, spec, weights, shards, **options):
+    """Files by kind; options are those of experiments, or a function of an output that makes an image set."""
     write_card(folder.name, spec, weights, folder / "card.json")
     outputs = {kind: folder / f"{kind}.{'h5' if kind == 'grams' else 'parquet'}" for kind in KINDS}
-    specimen = Specimen("test", "clean", shards, options.pop("samples", SAMPLES), seed=0)
-    settings = {"batch_size": 10, "device": "cpu", "protocols": PROTOCOLS} | options
-    measure_internals(folder / "card.json", weights, specimen, outputs, **settings)
+    chosen = Subset(options.pop("samples", SAMPLES), 0)
+    make = options.pop("make", lambda output: ImageSet("test", "clean", shards, output, subset=chosen))
+    protocols = PROTOCOLS | options.pop("protocols", {})
+    experiments = [
+        Experiment(make(output), kind, 0, protocols.get(kind, {}), **options) for kind, output in outputs.items()
+    ]
+    measure_internals(folder / "card.json", weights, experiments, batch_size=10, device="cpu")
     return outputs
 
 
 @pytest.fixture
 def subset(shards):
-    with ImageFile(shards[0]) as first, ImageFile(shards[1]) as second:
-        yield Subset([first, second], SAMPLES, seed=0)
+    chosen = ImageSet("test", "clean", shards, shards[0], subset=Subset(SAMPLES, 0))
+    with ExitStack() as stack:
+        yield Shuffled([stack.enter_context(shard) for shard in chosen.opened({}, "cpu")], seed=0)
 
 
 def pixels(subset):
@@ -97,15 +112,110 @@ def test_a_subset_depends_on_neither_shards_nor_size(tmp_path, shards, subset):
     source = open_source({"kind": "shapetex", "split": "test"})
     prepare_images(source, 0, 40, size=64, codec="raw", output=tmp_path / "all.h5")
     with ImageFile(tmp_path / "all.h5") as file:
-        whole, fewer, other = (Subset([file], *choice) for choice in ((SAMPLES, 0), (7, 0), (SAMPLES, 1)))
+
+        def taken(count, seed):
+            return Shuffled([PartialShard(file, Subset(count, seed).positions(file.samples.ids))], seed)
+
+        whole, fewer, other = taken(SAMPLES, 0), taken(7, 0), taken(SAMPLES, 1)
         assert whole.samples.ids == subset.samples.ids
         assert fewer.samples.ids == subset.samples.ids[:7]
         assert other.samples.ids != subset.samples.ids
         assert np.array_equal(whole.samples.labels, source.labels(whole.samples.ids))
         condition = whole.conditions[0]
         assert np.array_equal(whole.read(condition, slice(3, 9)), subset.read(condition, slice(3, 9)))
-        with pytest.raises(WithstandError, match="41 samples are asked for, the image set has 40"):
-            Subset([file], 41, 0)
+
+
+def test_the_order_of_samples_is_as_good_as_random_and_that_of_attacks_samples():
+    ids = [f"class-{number % 10}-{number:05d}" for number in range(5000)]
+    order = Subset(1000, 3).shuffled(ids)
+    assert set(order) == set(Subset(1000, 3).positions(ids)) and list(order) != sorted(order)
+    assert [ids[place] for place in order] == [ids[::-1][place] for place in Subset(1000, 3).shuffled(ids[::-1])]
+    assert list(Subset(300, 3).shuffled(ids)) == list(order[:300])
+    # Spearman's correlation of n independent ranks has the variance 1 / (n - 1); a random run of them each class
+    assert abs(stats.spearmanr(order, np.arange(1000)).statistic) < 4 / np.sqrt(999)
+    classes = np.bincount(order[:100] % 10, minlength=10)
+    assert stats.chisquare(classes).pvalue > 1e-3
+
+
+def test_what_is_there_is_left_as_it_is(tmp_path, shards, capsys):
+    folder, spec, weights = tmp_path / "vit", {"zoo": "vit_p16_base"}, zoo.weights("vit_p16_base")
+    outputs = look_into(folder, spec, weights, shards, code="1")
+    before = {kind: path.stat().st_ino for kind, path in outputs.items()}
+    capsys.readouterr()
+
+    def made_again(**options) -> set[str]:
+        look_into(folder, spec, weights, shards, **({"code": "1"} | options))
+        found = {kind for kind, path in outputs.items() if path.stat().st_ino != before[kind]}
+        before.update({kind: path.stat().st_ino for kind, path in outputs.items()})
+        assert capsys.readouterr().err.count("is up to date") == len(KINDS) - len(found)
+        return found
+
+    assert made_again() == set()
+    assert made_again(protocols={"lesions": {"draws": 5, "counts": [2]}}) == {"lesions"}
+    assert made_again() == {"lesions"}
+    assert made_again(samples=12) == made_again(code="2") == set(KINDS)
+    assert made_again() == set(KINDS)
+    outputs["grams"].write_bytes(outputs["grams"].read_bytes()[:-200])
+    assert made_again() == {"grams"}
+
+
+def test_corrupted_images_may_be_made_on_the_way(tmp_path, shards):
+    """Streamed, they give what stored ones give, to the bit of every pixel."""
+    plan = Dag(load_study(CORRUPTED)).corruptions_spec(Wildcards(fromdict={"family": "dark", "dataset": "test"}))
+    plan, stored = json.loads(plan), []
+    for shard in shards:
+        stored.append(tmp_path / shard.name)
+        corrupt_images(shard, plan, seed=0, codec="raw", output=stored[-1])
+    chosen = Subset(SAMPLES, 0)
+
+    def streamed(output):
+        return StreamedSet("test", "dark", shards, plan, 0, "raw", output, subset=chosen)
+
+    found = {}
+    for name, make in (("stored", lambda it: ImageSet("test", "dark", stored, it, subset=chosen)), ("new", streamed)):
+        protocols = {"lesions": {"counts": [], "parts": ["mlp"]}}
+        vit = zoo.weights("vit_p16_base")
+        found[name] = look_into(tmp_path / name, {"zoo": "vit_p16_base"}, vit, [], make=make, protocols=protocols)
+    for kind in ("lesions", "attention_limit", "attention_distance"):
+        one, other = (pd.read_parquet(outputs[kind]) for outputs in found.values())
+        pd.testing.assert_frame_equal(one, other)
+    with h5py.File(found["stored"]["grams"]) as one, h5py.File(found["new"]["grams"]) as other:
+        assert np.array_equal(one["contrast/3/all_tokens"][()], other["contrast/3/all_tokens"][()])
+
+    rows = lesion_rows(found["new"]["lesions"])
+    pooled = rows[rows["corruption"].isna() & (rows["block"] == 2)].iloc[0]
+    apart = rows[rows["corruption"].notna() & (rows["block"] == 2)]
+    assert len(apart) == 2 and pooled["value"] == pytest.approx(apart["value"].mean())
+    assert (pooled["n"], pooled["images"]) == (2 * SAMPLES, SAMPLES)
+    table = pd.read_parquet(found["new"]["lesions"])
+    right = table[table["blocks"].map(list).map(lambda blocks: blocks == [2])].groupby("sample_id", observed=True)
+    # two copies of an image are no two images
+    assert (pooled["low"], pooled["high"]) == pytest.approx(clustered_wilson(right["correct_all"].sum().to_numpy(), 2))
+
+
+CORRUPTED = {
+    "study": "s",
+    "models": {"vit": {"zoo": "vit_p16_base"}},
+    "datasets": {"test": {"source": {"kind": "shapetex", "split": "test"}, "samples": 40, "families": ["dark"]}},
+    "families": {"dark": {"corruptions": ["contrast"], "severities": [1, 3]}},
+    "images": {"size": 64},
+}
+
+
+def test_models_may_resize_images_themselves(tmp_path, shards, measured):
+    """Those of shapetex have the size that the model wants, so they are the stored ones."""
+    chosen, source = Subset(SAMPLES, 0), {"kind": "shapetex", "split": "test"}
+    given = {"source": source, "range": (0, 40), "corruptions": [], "seed": 0, "codec": "raw", "policy": "model"}
+    outputs = look_into(
+        tmp_path / "vit_p16_base",
+        {"zoo": "vit_p16_base"},
+        zoo.weights("vit_p16_base"),
+        [],
+        make=lambda output: ResizedSet("test", "clean", output=output, subset=chosen, **given),
+    )
+    one, other = (pd.read_parquet(paths["lesions"]) for paths in (outputs, measured["vit_p16_base"]))
+    assert one["sample_id"].tolist() == other["sample_id"].tolist()
+    assert facts_of("grams", outputs["grams"])["policy"] == "model"
 
 
 def test_rows_of_lesions_are_what_the_lesioned_model_answers(measured, subset):
@@ -444,6 +554,43 @@ def test_figures_show_every_model_that_has_it(tmp_path, tables, figure, kind, co
     text = (tmp_path / "a.svg").read_text()
     assert all(f">{model}<" in text for model in drawn["model"].unique())
     assert f"{SAMPLES} images" in text
+
+
+def test_figures_of_corrupted_images_show_what_is_pooled(tmp_path, tables):
+    clean = pd.read_parquet(tables["lesions"])
+    parts = [clean.assign(corruption=name, severity=3, value=clean["value"] / 2) for name in ("fog", "snow")]
+    both = pd.concat([*parts, clean.assign(corruption=None, severity=None)]).assign(family="weather")
+    models_ = pd.DataFrame({"model": NAMES, "family": "ViT", "parameters": 1, "pretraining_images": None})
+    for figure in ("lesion_single", "lesion_several"):
+        module = import_module(f"withstand.figures.{figure}")
+        drawn = module.select(both, models_)
+        assert drawn["corruption"].isna().all() and len(drawn) == len(module.select(clean, models_))
+        with figure_style():
+            save(module.draw(drawn, Style(models=NAMES)), tmp_path / "a.svg", tmp_path / "a.png", 80)
+        assert (
+            f"test, weather: {SAMPLES} images under every corruption and severity" in (tmp_path / "a.svg").read_text()
+        )
+
+
+def test_the_flattening_that_stands_first_is_drawn(tables):
+    table = pd.read_parquet(tables["similarity"])
+    module = import_module("withstand.figures.layer_correlation")
+    models_ = pd.DataFrame({"model": NAMES, "family": "ViT", "parameters": 1, "pretraining_images": None})
+    assert set(module.select(table, models_)["metric"]) == {"pearson_joint"}
+    other = table[table["metric"] != "pearson_joint"]
+    assert set(module.select(other, models_)["metric"]) == {"pearson_per_sample"}
+    assert module.select(table[table["metric"] == "cka"], models_).empty
+
+
+def test_limits_of_attention_without_a_control_are_drawn(tables, tmp_path):
+    table = pd.read_parquet(tables["attention_limit"])
+    module = import_module("withstand.figures.attention_limit")
+    models_ = pd.DataFrame({"model": NAMES, "family": "ViT", "parameters": 1, "pretraining_images": None})
+    drawn = module.select(table[table["arm"] != "random"], models_)
+    with figure_style():
+        save(module.draw(drawn, Style(models=NAMES)), tmp_path / "a.svg", tmp_path / "a.png", 80)
+    text = (tmp_path / "a.svg").read_text()
+    assert "within" in text and "at random" not in text
 
 
 def test_forward_of_an_intervened_model_serves_any_caller(subset):

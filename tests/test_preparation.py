@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from withstand.steps.predict import ImageSet, predict
 from withstand.steps.stream import DownloadedSet, ResizedSet
 from withstand.steps.tabulate import summarise
 from withstand.steps.take import take_images
+from withstand.subsets import Subset
 
 BILINEAR = Preparation(crop_pct=0.875, interpolation="bilinear")
 LETTERS = {"label_space_name": "letters", "named_by": "name", "classes": ["a", "b"]}
@@ -281,6 +283,14 @@ def test_read_in_place_they_give_the_same_predictions(tmp_path, clean):
     predict(tmp_path / "m.json", None, [stored, read], batch_size=3, device="cpu")
     tables = [pq.read_table(tmp_path / f"{name}.parquet") for name in ("stored", "read")]
     assert tables[0].num_rows == 16
+    assert tables[0].equals(tables[1])
+
+    two = [replace(image_set, output=tmp_path / "two.parquet", subset=Subset(2, 0)) for image_set in (stored, read)]
+    tables = []
+    for image_set in two:
+        predict(tmp_path / "m.json", None, [image_set], batch_size=3, device="cpu")
+        tables.append(pq.read_table(image_set.output))
+    assert tables[0].num_rows == 8
     assert tables[0].equals(tables[1])
 
 

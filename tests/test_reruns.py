@@ -19,6 +19,9 @@ PERTURBED |= {"draw_perturbations": 1, "tabulate_failures": 1, "all": 1}
 ATTACKS = PERTURBED | {"tabulate_spatial": 1, "draw_attacks": 4}
 """What follows from new attacks of every kind."""
 
+INSIDE = {"tabulate_similarity": 1, "tabulate_internals": 3, "draw_internals": 7, "tabulate_failures": 1, "all": 1}
+"""What follows from any new look into a model: one job has all files, and Snakemake plans what follows from each."""
+
 NEW_CLEAN = {
     "tabulate_attacks": 1,
     "tabulate_transfer": 1,
@@ -32,7 +35,7 @@ SHAPE_BIAS = {"tabulate_shape_bias": 1, "draw_shape_bias": 1}
 """What follows from any new predictions on the clean images."""
 
 FIGURES = {"draw_accuracy": 2, "draw_held_out": 1, "draw_shape_bias": 1, "all": 1}
-FIGURES |= {"draw_attacks": 4, "draw_transfer": 1, "draw_perturbations": 1}
+FIGURES |= {"draw_attacks": 4, "draw_transfer": 1, "draw_perturbations": 1, "draw_internals": 7}
 """Figures that show models."""
 
 MODEL = {
@@ -42,11 +45,13 @@ MODEL = {
     "attack_model": 1,
     "transfer_perturbations": 3,
     "attack_spatial": 1,
+    "measure_internals": 1,
     "summarise_model": 1,
     "tabulate_models": 1,
     **SHAPE_BIAS,
     **TABLES,
     **ATTACKS,
+    **INSIDE,
 }
 """What follows from a new model whose weights are there: every model is shown its perturbations."""
 
@@ -89,7 +94,8 @@ def test_add_a_model_from_an_address(project):
 
 def test_remove_a_model(project):
     dropped = {"transfer_perturbations": 1, "tabulate_models": 1}  # its cells, nothing is computed
-    assert configured(project, models=models(vit=None)) == dropped | SHAPE_BIAS | TABLES | ATTACKS
+    fewer = INSIDE | {"draw_internals": 6}  # there is no other model to compare with
+    assert configured(project, models=models(vit=None)) == dropped | SHAPE_BIAS | TABLES | ATTACKS | fewer
 
 
 def test_rename_a_model(project):
@@ -98,6 +104,17 @@ def test_rename_a_model(project):
 
 def test_change_a_models_entry(project):
     assert configured(project, models=models(vit={"zoo": "resnet_gn_base"})) == SAME_NUMBER
+
+
+def test_intervene_in_a_model(project):
+    """It is another model, with the same weights; the code of interventions counts for it, and not for the other."""
+    lesioned = STUDY["models"]["vit"] | {"interventions": [{"kind": "lesion", "part": "mlp", "blocks": [2]}]}
+    assert configured(project, models=models(vit=lesioned)) == SAME_NUMBER
+    del (study := copy.deepcopy(STUDY))["internals"]
+    project.configure(study | {"models": models(vit=lesioned)})
+    project.complete("--until", "predict")
+    project.edit("workflow/withstand/interventions.py", '(module, "attn" if part', '(module, "attn" if not part')
+    assert project.planned("--until", "predict") == {"describe_model": 1, "predict": 1}
 
 
 def test_add_a_dataset(project):
@@ -268,17 +285,77 @@ def test_change_how_attacks_step(project):
     assert project.planned() == expected
 
 
+def internals(**changes) -> dict:
+    merged = copy.deepcopy(STUDY["internals"]) | changes
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def measured(project: Project, kind: str = "*") -> dict:
+    return {path: path.stat().st_ino for path in project.folder.glob(f"results/small/internals/*/{kind}.*")}
+
+
+def test_change_lesions(project):
+    """All experiments on a model are one job, which carries out what is new."""
+    planned = configured(project, internals=internals(lesions={"counts": [2], "draws": 3}))
+    assert planned == INSIDE | {"measure_internals": 2}
+    before, lesions = measured(project), measured(project, "lesions")
+    project.complete("--until", "measure_internals")
+    after = measured(project)
+    assert len(before) == 8 and {path for path in before if after[path] != before[path]} == set(lesions)
+
+
+def test_look_into_models_with_corrupted_images(project):
+    before = measured(project)
+    planned = configured(project, internals=internals(families=["digital"]))
+    assert planned == INSIDE | {"measure_internals": 2, "draw_internals_corrupted": 4}
+    project.complete("--until", "measure_internals")
+    assert measured(project) == before
+    assert len(list(project.folder.glob("results/small/internals/*/digital/*"))) == 8
+
+
+def test_an_experiment_less(project):
+    planned = configured(project, internals=internals(attention_distance=None))
+    fewer = {"tabulate_internals": 2, "draw_internals": 6, "measure_internals": 2}
+    assert planned == INSIDE | fewer
+
+
+def test_look_into_one_model_less(project):
+    planned = configured(project, internals=internals(models=["vit"]))
+    assert planned == INSIDE | {"draw_internals": 6}
+
+
+def test_look_with_fewer_images(project):
+    assert configured(project, internals=internals(samples=8)) == INSIDE | {"measure_internals": 2}
+
+
+def test_tabulate_other_similarities(project):
+    similarity = {"minibatch": 6, "flattening": ["per_sample"], "between_models": False}
+    planned = configured(project, internals=internals(similarity=similarity))
+    assert planned == {"tabulate_similarity": 1, "draw_internals": 2, "tabulate_failures": 1, "all": 1}
+
+
+def test_change_how_attention_is_limited(project):
+    """No other experiment is carried out again."""
+    project.edit("workflow/withstand/internals.py", "masked = 1 - float(", "masked = 1.0 - 1 * float(")
+    assert project.planned() == INSIDE | {"measure_internals": 2}
+    before, limits = measured(project), measured(project, "attention_limit")
+    project.complete("--until", "measure_internals")
+    after = measured(project)
+    assert {path for path in before if after[path] != before[path]} == set(limits)
+
+
 def test_change_a_metric(project):
     project.edit("workflow/withstand/metrics/intervals.py", 'method="wilson"', 'method="beta"')
-    assert project.planned() == {"summarise_model": 2, **SHAPE_BIAS, **TABLES, **NEW_CLEAN}
+    shares = {"tabulate_internals": 2, "draw_internals": 3}
+    assert project.planned() == {"summarise_model": 2, **SHAPE_BIAS, **TABLES, **NEW_CLEAN, **shares}
 
 
 def test_change_inference(project):
-    """Of the models, and of the reference that chooses natural adversarial examples."""
+    """Of the models, looked into or not, and of the reference that chooses natural adversarial examples."""
     project.edit("workflow/withstand/inference.py", ".float() / 255", ".float() / 256")
     chosen = {"find_missed": 1, "prepare_images": 1, "draw_samples": 1}
-    predicted = {"predict": 2, "predict_clean": 2, "summarise_model": 2}
-    assert project.planned() == chosen | predicted | SHAPE_BIAS | TABLES | NEW_CLEAN
+    predicted = {"predict": 2, "predict_clean": 2, "summarise_model": 2, "measure_internals": 2}
+    assert project.planned() == chosen | predicted | SHAPE_BIAS | TABLES | NEW_CLEAN | INSIDE
 
 
 def test_change_a_figure(project):
@@ -288,7 +365,7 @@ def test_change_a_figure(project):
 
 def test_another_study_replaces_the_demo(project):
     other = copy.deepcopy(STUDY) | {"study": "other", "models": {"only": {"zoo": "vit_p8_base"}}}
-    del other["attacks"]
+    del other["attacks"], other["internals"]
     other["datasets"] = {"validation": STUDY["datasets"]["validation"]}
     project.configure(other, "other.yaml")
     planned = project.planned("--configfile", "other.yaml")

@@ -13,6 +13,7 @@ import time
 import pandas as pd
 import psutil
 
+from withstand.predictions import read_facts
 from workflow_project import STUDY, WHOLE, Project
 
 CORES = ("--cores", "2")
@@ -68,6 +69,10 @@ def test_a_run_leaves_what_the_readme_says(finished):
         "small/figures/accuracy_by_severity-test.svg",
         "small/figures/accuracy_by_severity-test.csv",
         "small/figures/corruptions-test.png",
+        "small/internals/vit/grams.h5",
+        "small/internals/resnet/lesions.parquet",
+        "small/tables/attention_limit.parquet",
+        "small/figures/lesion_several.svg",
         "small/run.json",
         "small/logs/predict/vit.test.digital.log",
         "small/benchmarks/predict/vit.test.digital.jsonl",
@@ -103,7 +108,7 @@ def test_runs_are_reproducible_and_recover_from_kills(finished, tmp_path):
 
     def interrupt(step: str, kill) -> None:
         process = project.start(*CORES)
-        steps = wait_for(lambda: steps_of(process, step))
+        steps = wait_for(lambda: steps_of(process, step), seconds=180)  # other models may come first
         kill(process, steps)
         process.wait(timeout=120)
         # steps end with the run that started them
@@ -165,7 +170,7 @@ def test_a_broken_model_leaves_the_others_whole(finished, tmp_path, request):
     }
     project.configure(copy.deepcopy(STUDY) | {"models": models})
     output = project.complete()
-    assert "Note: breaks_late failed on 8 image sets and is missing there: the model fails: ValueError" in output
+    assert "Note: breaks_late failed on 9 image sets and is missing there: the model fails: ValueError" in output
     found, before = tables(project), tables(finished)
     others = found["accuracy.parquet"][found["accuracy.parquet"]["model"].isin(STUDY["models"])]
     pd.testing.assert_frame_equal(
@@ -173,8 +178,11 @@ def test_a_broken_model_leaves_the_others_whole(finished, tmp_path, request):
         before["accuracy.parquet"].sort_values(list(others.columns[:5]), ignore_index=True),
     )
     failures = found["failures.parquet"]
-    # five image sets, an attack, its transfer, rotations and translations
-    assert failures.groupby("model").size().to_dict() == {"breaks_early": 8, "breaks_late": 8}
+    # five image sets, an attack, its transfer, rotations and translations, lesions; a model that cannot even be built
+    # fails at all four experiments, where the other has no blocks and no attention that could be looked at
+    assert failures.groupby("model").size().to_dict() == {"breaks_early": 12, "breaks_late": 9}
+    absent = read_facts(project.folder / "results/small/tables/similarity.parquet")["not_applicable"]
+    assert [entry["model"] for entry in absent] == ["breaks_late"] and "no residual blocks" in absent[0]["reason"]
     reasons = failures.groupby("model")["reason"].first()
     assert "this model is broken" in reasons["breaks_late"]
     assert "returned a str, not a torch module" in reasons["breaks_early"]

@@ -21,6 +21,7 @@ from withstand.steps.models import write_card
 from withstand.steps.perturb import corrupt_images
 from withstand.steps.predict import ImageSet, predict
 from withstand.steps.stream import ResizedSet, StreamedSet
+from withstand.subsets import Subset
 
 NAMES = ("gaussian_noise", "frost", "elastic_transform", "jpeg_compression")
 SHAPETEX = {"kind": "shapetex", "split": "test"}
@@ -55,6 +56,30 @@ def test_streamed_predictions_are_those_of_stored_images(tmp_path, card, clean_f
     first, second = (pq.read_table(kind.output) for kind in (stored, streamed))
     assert first.num_rows == 12 * 2 * len(NAMES)
     assert first.equals(second)
+
+
+def test_a_subset_has_the_same_samples_stored_and_streamed(tmp_path, card, clean_file):
+    corrupt_images(clean_file, PLAN, seed=0, codec="raw", output=tmp_path / "stored.h5")
+    whole = ImageSet("test", "family", [tmp_path / "stored.h5"], tmp_path / "whole.parquet")
+    some = {"subset": Subset(5, 1)}
+    stored = ImageSet("test", "family", [tmp_path / "stored.h5"], tmp_path / "stored.parquet", **some)
+    streamed = StreamedSet("test", "family", [clean_file], PLAN, 0, "raw", tmp_path / "streamed.parquet", **some)
+    predict(card, None, [whole, stored, streamed], batch_size=5, device="cpu")
+    every, first, second = (pq.read_table(kind.output).to_pandas() for kind in (whole, stored, streamed))
+    assert first.equals(second) and streamed.samples() == first["sample_id"].nunique() == 5
+    kept = every[every["sample_id"].isin(first["sample_id"])].reset_index(drop=True)
+    # other batches
+    assert kept["sample_id"].equals(first["sample_id"]) and np.allclose(kept["loss"], first["loss"], atol=1e-5)
+    assert predictions.read_facts(streamed.output)["inputs"]["subset"] == {"count": 5, "seed": 1}
+
+
+def test_scattered_samples_are_the_ones_asked_for(tmp_path, clean_file):
+    with images.ImageFile(clean_file) as clean:
+        streamed = CorruptedShard(clean, PLAN, seed=0, codec="raw")
+        scattered = np.array([7, 2, 9])
+        for name in ("gaussian_noise", "elastic_transform"):
+            whole = streamed.read(name, 1, slice(0, 12))
+            assert np.array_equal(streamed.read(name, 1, scattered), whole[scattered])
 
 
 def test_streamed_pixels_are_the_stored_ones(tmp_path, clean_file):

@@ -25,11 +25,18 @@ def attacked(models: int) -> dict[str, int]:
     return a_model | {f"tabulate_{table}": count for table, count in tables.items()} | figures
 
 
+def examined(models: int) -> dict[str, int]:
+    """Jobs that look into so many models, with every kind of experiment."""
+    tables = {"tabulate_similarity": 1, "tabulate_internals": 3}
+    return {"measure_internals": models, **tables, "draw_internals": 7}
+
+
 PLANNED = {
     # 9 sets in files, of which 2 are stored, in shards of 5,000, and of the others the first images;
     # four archives of ImageNet-C and seven of other sets
     "imagenet": TABLES
     | attacked(10)
+    | examined(10)
     | {
         "download": 11,
         "fetch_weights": 10,
@@ -50,6 +57,7 @@ PLANNED = {
     },
     "paper": TABLES
     | attacked(16)
+    | examined(16)
     | {
         "download": 7,
         "fetch_weights": 16,

@@ -36,6 +36,14 @@ STUDY = {
         "perturbations": {"pgd": {"kind": "pgd", "steps": 2}},
         "spatial": {"angles": 3, "shifts": 1, "draws": 2},
     },
+    "internals": {
+        "dataset": "test",
+        "samples": 12,
+        "similarity": {"minibatch": 6},
+        "lesions": {"counts": [2], "draws": 2},
+        "attention_limit": {"distances": [0.25], "draws": 2, "class_only": [1]},
+        "attention_distance": {},
+    },
     "images": {"size": 64},
 }
 
@@ -50,6 +58,7 @@ WHOLE = {
     "attack_model": 2,
     "transfer_perturbations": 2,
     "attack_spatial": 2,
+    "measure_internals": 2,
     "summarise_model": 2,
     "tabulate_accuracy": 1,
     "tabulate_failures": 1,
@@ -58,7 +67,10 @@ WHOLE = {
     "tabulate_transfer": 1,
     "tabulate_patch_alignment": 1,
     "tabulate_spatial": 1,
+    "tabulate_similarity": 1,
+    "tabulate_internals": 3,
     "tabulate_models": 1,
+    "draw_internals": 7,
     "draw_attacks": 4,
     "draw_transfer": 1,
     "draw_perturbations": 1,

@@ -478,6 +478,34 @@ def attack_spatial(
 
 
 @main.command()
+@click.argument("experiments", type=JSON)
+@click.option("--card", type=INPUT, required=True, help="The model's card.")
+@weights_option
+@batch_option
+@device_option
+@threads_option
+def measure_internals(
+    experiments, card: Path, weights: Path | None, batch_size: int, device: str, threads: int
+) -> None:
+    """Look into a model: similarity of layers, lesions, limits of attention; what is up to date is left as it is.
+
+    EXPERIMENTS is JSON, a list of image sets (see predict) that have besides "kind" (grams, lesions, attention_limit or
+    attention_distance), "seed", and, if they differ from the defaults, choices of the "protocol"; "code" is kept with
+    the result.
+    """
+    from withstand.steps.internals import Experiment
+    from withstand.steps.internals import measure_internals as run
+
+    own = ("kind", "seed", "protocol", "code")
+    given = [(_without({"protocol": {}, "code": None} | each, *own), each) for each in experiments]
+    found = [
+        Experiment(_image_set(images, threads), **{key: each[key] for key in own if key in each})
+        for images, each in given
+    ]
+    run(card, weights, found, batch_size=batch_size, device=device)
+
+
+@main.command()
 @click.argument("predictions", type=INPUT, nargs=-1, required=True)
 @output_option
 def summarise(predictions: tuple[Path, ...], output: Path) -> None:
@@ -560,6 +588,45 @@ def tabulate_patch_alignment(
 
 
 @main.command()
+@click.argument("grams", type=INPUT, nargs=-1, required=True)
+@click.option("--between-models/--within-models", default=True, show_default=True, help="Which layers to compare.")
+@click.option(
+    "--flattening",
+    type=click.Choice(["joint", "per_sample"]),
+    multiple=True,
+    default=["joint", "per_sample"],
+    show_default=True,
+    help="How activations become observations of Pearson's correlation.",
+)
+@output_option
+def tabulate_similarity(
+    grams: tuple[Path, ...], between_models: bool, flattening: tuple[str, ...], output: Path
+) -> None:
+    """Write the table of similarity of layers, from the Gram matrices of all models."""
+    from withstand.steps.tabulate_internals import tabulate_similarity as run
+
+    run(grams, output, between_models=between_models, flattenings=flattening)
+
+
+@main.command()
+@click.argument("kind")
+@click.argument("files", type=INPUT, nargs=-1, required=True)
+@output_option
+def tabulate_internals(kind: str, files: tuple[Path, ...], output: Path) -> None:
+    """Write the table of one kind of experiment on the inside of models, from the files of all models.
+
+    KIND is lesions, attention_limit or attention_distance.
+    """
+    from withstand.errors import nearest
+    from withstand.steps import tabulate_internals as step
+
+    known = [name.removeprefix("tabulate_") for name in vars(step) if name.startswith("tabulate_")]
+    if kind not in known:
+        raise click.UsageError(f"there is no table '{kind}'{nearest(kind, known)}")
+    getattr(step, f"tabulate_{kind}")(files, output)
+
+
+@main.command()
 @click.argument("predictions", type=INPUT, nargs=-1, required=True)
 @output_option
 def tabulate_shape_bias(predictions: tuple[Path, ...], output: Path) -> None:
@@ -633,6 +700,8 @@ def _draw_options(command: Callable) -> Callable:
 FIGURES = (
     *("accuracy_by_severity", "clean_against_corrupted", "held_out", "shape_bias"),
     *("attacks", "transfer", "patch_alignment", "spatial", "spatial_landscape"),
+    *("layer_correlation", "layer_similarity", "model_similarity", "lesion_single", "lesion_several"),
+    *("attention_limit", "attention_distance"),
 )
 
 
@@ -647,6 +716,7 @@ FIGURES = (
     help="Transform policy of the rows to draw; any by default.",
 )
 @click.option("--attack", help="The attack whose rows are drawn; any by default.")
+@click.option("--family", help="The family of images whose rows are drawn; any by default.")
 @_draw_options
 def draw(
     kind: str,
@@ -655,6 +725,7 @@ def draw(
     datasets,
     policy: str | None,
     attack: str | None,
+    family: str | None,
     svg: Path,
     png: Path,
     data: Path,
@@ -665,7 +736,7 @@ def draw(
 
     if kind == "transfer" and attack is None:
         raise click.UsageError("transfer shows one attack: give --attack")
-    chosen = {"policy": policy, "attack": attack}
+    chosen = {"policy": policy, "attack": attack, "family": family}
     draw_table(kind, table, models, datasets, style, svg=svg, png=png, data=data, **chosen)
 
 

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from withstand import timm_index, zoo
 from withstand.config_attacks import ATTACK_KINDS, AttackSettings
+from withstand.config_internals import INTERVENTION_KINDS, InternalsSettings, Intervention
 from withstand.config_sources import CorruptedEntry, Id, SourceEntry, Strict, are_unique
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
 from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, KINDS, ONLY_CORRUPTED_KINDS, open_source
@@ -29,7 +30,7 @@ SHEET = 100
 """Images that the figure of a set's first images chooses from, where the set is not stored."""
 
 SUBSET = 1000
-"""Images that models are attacked on, where the config does not say how many."""
+"""Images that models are attacked on, or looked into with, where the config does not say how many."""
 
 POLICIES = ("stored", "published", "corrupt_after_resize", "model")
 """How images come to a model: the study's, resized; a corrupted set's own, resized; corrupted after the model's own
@@ -129,6 +130,9 @@ class ModelEntry(Strict):
     """Overrides of the model's own preprocessing; needed whole (size, mean, std) for a function."""
     label_space: str | None = None
     """What the outputs mean, e.g. `imagenet-1k`; needed for a function."""
+    interventions: tuple[Intervention, ...] = ()
+    """Changes of the model at inference, one after the other: lesions, limits of attention. With other ones it is
+    another model, with the same weights."""
     label: str | None = None
     """Name in figures; the model's id where it is not given."""
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
@@ -219,7 +223,7 @@ class ModelEntry(Strict):
     @property
     def source(self) -> dict:
         """The slice of the entry that shapes the model's outputs; what tables and figures need is left out."""
-        keys = {"timm", "zoo", "recipe", "function", "kwargs", "preprocessing", "label_space"}
+        keys = {"timm", "zoo", "recipe", "function", "kwargs", "preprocessing", "label_space", "interventions"}
         return self.model_dump(mode="json", include=keys, exclude_none=True, exclude_defaults=True)
 
     @property
@@ -384,6 +388,8 @@ class Study(Strict):
     """How models of this study are trained, by id."""
     attacks: AttackSettings | None = None
     """Attacks on models: adversarial perturbations, and worst-case rotation and translation."""
+    internals: InternalsSettings | None = None
+    """The inside of models: similarity of layers, lesions, limits of attention."""
     images: ImageSettings = ImageSettings()
     """How images are stored."""
     figures: FigureSettings = FigureSettings()
@@ -393,7 +399,7 @@ class Study(Strict):
     def _check_names(self) -> Study:
         checks = (
             *(self._check_models, self._check_datasets, self._check_references, self._check_label_spaces),
-            self._check_attacks,
+            *(self._check_attacks, self._check_internals),
         )
         problems = list(dict.fromkeys(problem for check in checks for problem in check()))
         if problems:
@@ -426,6 +432,28 @@ class Study(Strict):
         for name in self.attacks.perturbations:
             if name == CLEAN or name in self.families:
                 yield f"attacks.perturbations.{name}: the name is taken by images of the study; take another one"
+
+    def _check_internals(self) -> Iterable[str]:
+        given = self.internals
+        if given is None:
+            return
+        yield from self._check_subset("internals", given.dataset, given.samples, given.models)
+        if not given.experiments:
+            yield "internals: give similarity, lesions, attention_limit, attention_distance, or several of them"
+        if given.dataset not in self.datasets:
+            return
+        known = self.datasets[given.dataset].families
+        for family in given.families:
+            if family not in known:
+                yield f"internals.families: {given.dataset} has no family '{family}'{nearest(family, known)}"
+        found = min(given.samples or SUBSET, self._whole_count(given.dataset))
+        if given.similarity and found < given.similarity.minibatch:
+            yield (
+                f"internals.similarity.minibatch: {given.similarity.minibatch}, but {found} samples are looked at,"
+                " which fill none"
+            )
+        if given.similarity and self.limit is not None and self.limit < 4:
+            yield f"limit: {self.limit}, but internals.similarity needs 4 samples at least"
 
     def _check_subset(self, section: str, name: str, samples: int | None, models: Iterable[str]) -> Iterable[str]:
         """What a section says of the images and models that it is about."""
@@ -671,6 +699,27 @@ class Study(Strict):
         """Which of the attacked dataset's samples (see ``subsets.Subset``)."""
         return self._subset(self.attacks.dataset, self.attacks.samples)
 
+    def examined(self) -> list[str]:
+        """The models that are looked into, by name."""
+        return [] if self.internals is None else sorted(self.internals.models or self.models)
+
+    def examined_subset(self) -> dict:
+        """Which of the samples models are looked into with (see ``subsets.Subset``)."""
+        return self._subset(self.internals.dataset, self.internals.samples)
+
+    def examined_families(self) -> list[str]:
+        """The families of images that models are looked into with, the clean ones first."""
+        return [] if self.internals is None else [CLEAN, *sorted(self.internals.families)]
+
+    def experiments(self) -> dict[str, dict]:
+        """What is done to the inside of models, by kind; a pilot with fewer samples has smaller minibatches."""
+        if self.internals is None:
+            return {}
+        found, count = dict(self.internals.experiments), self.examined_subset()["count"]
+        if "grams" in found:
+            found["grams"] = {**found["grams"], "minibatch": min(found["grams"]["minibatch"], count)}
+        return found
+
     def _subset(self, dataset: str, samples: int | None) -> dict:
         return {"count": min(samples or SUBSET, self.sample_count(dataset)), "seed": self.seed}
 
@@ -813,6 +862,9 @@ def _union(location: tuple) -> tuple[int | None, Iterable[str]]:
     """Where pydantic puts the kind of an entry of several kinds into a location, and the kinds that there are."""
     if location[:2] == ("attacks", "perturbations"):
         return 3, ATTACK_KINDS
+    for place in (2, 3):  # of a model, or of a reference
+        if location[place : place + 1] == ("interventions",):
+            return place + 2, INTERVENTION_KINDS
     if "source" in location:
         return location.index("source") + 1, CORRUPTED_KINDS if location[0] == "families" else KINDS
     return None, ()
@@ -827,7 +879,7 @@ def _keys_beside(location: tuple) -> list[str]:
         if "discriminator" in node:
             node = {"$ref": node["discriminator"]["mapping"][part]}
             continue
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or {}
     return list(_resolve(schema, node).get("properties", {}))
 
 

@@ -17,20 +17,20 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def are_unique(values: tuple) -> tuple:
+    """The values, if none stands there twice."""
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} stands there twice")
+    return values
+
+
 def _is_id(text: str) -> str:
     if text in ("weights", "downloads"):
         raise ValueError(f"the name '{text}' is taken")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
         raise ValueError("a name is letters, digits, '_' and '-', beginning with a letter or digit")
     return text
-
-
-def are_unique(values: tuple) -> tuple:
-    """Refuse a value that stands twice in a list."""
-    twice = [value for value in values if values.count(value) > 1]
-    if twice:
-        raise ValueError(f"{twice[0]} stands there twice")
-    return values
 
 
 Id = Annotated[str, AfterValidator(_is_id)]

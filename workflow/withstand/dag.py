@@ -14,6 +14,7 @@ from pathlib import Path
 from withstand import zoo
 from withstand.config import CLEAN, ConfigError, DatasetEntry, Family, ModelEntry, Study, canonical, short_digest
 from withstand.corruptions.constants import CORRUPTIONS, nearest_size
+from withstand.dag_internals import InternalsDag
 from withstand.datasets.archives import Archive
 from withstand.datasets.registry import open_source
 from withstand.provenance import code_digest, is_at_hand
@@ -46,6 +47,12 @@ def alternatives(names: Iterable[str]) -> str:
     return "|".join(re.escape(name) for name in sorted(names)) or "(?!)"
 
 
+class _Names(dict):
+    """Names of an image set, for functions that take Snakemake's wildcards."""
+
+    __getattr__ = dict.__getitem__
+
+
 class Dag:
     """Targets, inputs and params of one study's jobs. Input functions take Snakemake's wildcards."""
 
@@ -58,6 +65,7 @@ class Dag:
             except (LookupError, SyntaxError) as error:
                 raise ConfigError(f"config: {key}.function: {error}") from None
         self._results = f"results/{study.study}"
+        self.internals = InternalsDag(self, self._results)
 
     # Targets
 
@@ -70,6 +78,7 @@ class Dag:
         tables = [*TABLES, SHAPE_BIAS] if self.study.cue_conflict_sets() else [*TABLES]
         tables += PERTURBATION_TABLES if self.perturbations() else ()
         tables += [SPATIAL] if self.study.attacks and self.study.attacks.spatial else []
+        tables += self.internals.tables()
         return [f"{self._results}/tables/{table}.parquet" for table in tables]
 
     def figures(self) -> list[str]:
@@ -88,6 +97,7 @@ class Dag:
         names += ["attacks", "patch_alignment"] if self.perturbations() else []
         names += [f"{kind}-{attack}" for kind in PERTURBATION_FIGURES for attack in self.perturbations()]
         names += ["spatial", "spatial_landscape"] if self.study.attacks and self.study.attacks.spatial else []
+        names += self.internals.figures()
         return [f"{self._results}/figures/{name}.{suffix}" for name in names for suffix in FIGURE_FORMATS]
 
     def downloads(self) -> list[str]:
@@ -233,7 +243,7 @@ class Dag:
 
     def remembering_tables(self, wildcards) -> list[str]:
         """The tables whose metadata say what failed."""
-        names = ("accuracy", "attacks", "transfer", SPATIAL)
+        names = ("accuracy", "attacks", "transfer", SPATIAL, *self.internals.tables())
         return [path for path in self.tables() if Path(path).stem in names]
 
     def transfers(self, wildcards) -> list[str]:
@@ -243,6 +253,45 @@ class Dag:
     def spatial_answers(self, wildcards) -> list[str]:
         """What every model makes of rotations and translations."""
         return [f"{self._results}/spatial/{model}.parquet" for model in self.study.attacked()]
+
+    # Image sets that steps of several kinds take
+
+    def image_set(self, dataset: str, family: str) -> dict:
+        """An image set as steps take it, its output apart."""
+        names = {"dataset": dataset, "family": family}
+        if not self._is_stored(dataset, family):
+            return names | self._streamed(_Names(names), family)
+        published = {"policy": "published"} if self._is_downloaded(family) else {}
+        return names | {"images": self._shards(dataset, family)} | published
+
+    def image_set_inputs(self, dataset: str, family: str) -> list[str]:
+        """The shards of an image set, or what a job makes or reads its images of."""
+        if self._is_stored(dataset, family):
+            return self._shards(dataset, family)
+        return self.streamed_inputs(_Names(dataset=dataset, family=family))
+
+    def image_set_files(self, dataset: str, family: str) -> list[str]:
+        """The files of sources that a job reads the images of."""
+        stored = self._is_stored(dataset, family)
+        return [] if stored else self.streamed_files(_Names(dataset=dataset, family=family))
+
+    def image_set_threads(self, dataset: str, family: str) -> int:
+        """Threads of a job that reads an image set."""
+        stored = self._is_stored(dataset, family)
+        return 1 if stored else self.reading_threads(_Names(dataset=dataset, family=family))
+
+    def image_set_code(self, dataset: str, family: str) -> list[str]:
+        """The code that makes the images of an image set, or reads them from a source; none for stored ones."""
+        if self._is_stored(dataset, family):
+            return []
+        return self._streaming_code(_Names(dataset=dataset, family=family), family)
+
+    def model_code(self, model: str) -> list[str]:
+        """The code that makes a model what it is: the user's own function, interventions."""
+        return self._model_code(model)
+
+    def _is_stored(self, dataset: str, family: str) -> bool:
+        return dataset in self.study.stored_sets() if family == CLEAN else family in self.study.stored_families()
 
     # Outputs
 
@@ -531,7 +580,10 @@ class Dag:
         return code_digest("withstand.steps.predict:predict", *self._model_code(wildcards.model))
 
     def streamed_code(self, wildcards) -> str:
-        family = wildcards.get("family", CLEAN)
+        made = self._streaming_code(wildcards, wildcards.get("family", CLEAN))
+        return code_digest("withstand.steps.predict:predict", *made, *self._model_code(wildcards.model))
+
+    def _streaming_code(self, wildcards, family: str) -> list[str]:
         if self._is_downloaded(family):
             made = ["withstand.steps.stream:DownloadedSet"]
         elif self._from_source(wildcards):
@@ -540,7 +592,7 @@ class Dag:
             made = ["withstand.steps.stream:StreamedSet"]
         if family != CLEAN and not self._is_downloaded(family):
             made += self._corruption_functions(family)
-        return code_digest("withstand.steps.predict:predict", *sorted(made), *self._model_code(wildcards.model))
+        return sorted(made)
 
     def source_code(self, wildcards) -> str:
         return code_digest("withstand.steps.datasets:prepare_images", self._samples_code(self._name(wildcards)))
@@ -662,9 +714,11 @@ class Dag:
 
     @staticmethod
     def _entry_code(entry: ModelEntry) -> list[str]:
-        """A model's own function, where its code lies in the working directory; installed packages have versions."""
+        """The code that makes a model what it is: its own function, where that lies in the working directory, since
+        installed packages have versions; and what changes the model."""
         function = entry.function
-        return [function] if function and is_at_hand(function.partition(":")[0]) else []
+        own = [function] if function and is_at_hand(function.partition(":")[0]) else []
+        return [*own, *(["withstand.interventions:apply"] if entry.interventions else [])]
 
     def _recipe(self, weights: str):
         return self.study.recipes[self._recipes_by_weights()[weights]]

@@ -38,6 +38,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -45,10 +46,9 @@ import pyarrow as pa
 import torch
 
 from withstand import blocks as anatomy
-from withstand import predictions
+from withstand import hdf5, predictions
 from withstand.errors import ModelError, NotApplicableError, WithstandError
-from withstand.files import atomic_output
-from withstand.images import ImageFile, Samples
+from withstand.images import Samples
 from withstand.inference import CPU_PIXELS, Forward, label_modes, score
 from withstand.interventions import (
     Intervention,
@@ -66,9 +66,12 @@ from withstand.models import Classifier
 from withstand.predictions import METADATA, PredictionWriter
 from withstand.prefetch import prefetch
 from withstand.progress import progress
-from withstand.random import key
 from withstand.representations import DistanceMeter, attention_weights, recording, summary
 from withstand.similarity import Correlator, check_samples, gram
+from withstand.subsets import Subset
+
+if TYPE_CHECKING:
+    from withstand.shards import Shard
 
 GRAMS_FORMAT = "withstand-grams-1"
 TOKENS = ("all_tokens", "summary")
@@ -77,24 +80,20 @@ READ_AHEAD = 2
 _NAME = pa.dictionary(pa.int32(), pa.string())
 
 
-class Subset:
-    """Some samples of an image set, chosen by the study's seed, in an order that is as good as random.
+class Shuffled:
+    """The samples of some shards in an order that is as good as random, the same for every model.
 
-    Samples have a rank, a hash of seed and id, and the first ones are taken: a choice that depends neither on shards
-    nor on models, and of which a smaller one is a part.
-
-    Raises:
-        WithstandError: if the image set has fewer samples.
+    They stand in the order of their ranks (see :class:`withstand.subsets.Subset`), so what comes first of them is a
+    random part of all, whatever the shards.
     """
 
-    def __init__(self, files: Sequence[ImageFile], samples: int, seed: int) -> None:
-        places = [(key(seed, "subset", name), file, row) for file in files for row, name in enumerate(file.samples.ids)]
-        if len(places) < samples:
-            raise WithstandError(f"{samples:,} samples are asked for, the image set has {len(places):,}")
-        self._places = [(file, row) for _, file, row in sorted(places, key=lambda place: place[0])[:samples]]
-        self.conditions = files[0].conditions
-        self.samples = _taken(files[0].samples, self._places)
-        self.size = files[0].size
+    def __init__(self, shards: Sequence[Shard], seed: int) -> None:
+        places = [(shard, row) for shard in shards for row in range(len(shard))]
+        order = Subset(len(places), seed).shuffled([name for shard in shards for name in shard.samples.ids])
+        self._places = [places[position] for position in order]
+        self.conditions = shards[0].conditions
+        self.samples = _taken(shards[0].samples, self._places)
+        self.size = shards[0].size
 
     def __len__(self) -> int:
         return len(self._places)
@@ -118,7 +117,7 @@ class Subset:
         yield from prefetch(((part, self.read(condition, part)) for part in slices), READ_AHEAD)
 
 
-def _taken(first: Samples, places: Sequence[tuple[ImageFile, int]]) -> Samples:
+def _taken(first: Samples, places: Sequence[tuple[Shard, int]]) -> Samples:
     textures = None
     if first.texture_labels is not None:
         textures = np.array([file.samples.texture_labels[row] for file, row in places])
@@ -163,7 +162,7 @@ class Examiner:
     """
 
     def __init__(
-        self, model: Classifier, subset: Subset, writer: PredictionWriter, modes: Sequence[str], forward: Forward
+        self, model: Classifier, subset: Shuffled, writer: PredictionWriter, modes: Sequence[str], forward: Forward
     ) -> None:
         self._model, self._writer, self._modes, self._forward = model, writer, modes, forward
         self.subset = subset
@@ -190,6 +189,8 @@ class Examiner:
         except NotApplicableError:
             raise
         except ModelError as error:
+            if not trial.swaps:  # what fails unchanged fails everywhere alike
+                raise
             raise ModelError(f"{error} (under {json.dumps(dict(trial.columns))})") from error
 
     def _write(self, condition: tuple, trials: Sequence[Trial], samples: Samples, scored: Sequence[Mapping]) -> None:
@@ -256,7 +257,7 @@ class LesionProtocol:
 
 def measure_lesions(
     model: Classifier,
-    subset: Subset,
+    subset: Shuffled,
     output: Path,
     *,
     outputs: int,
@@ -367,7 +368,7 @@ class LimitProtocol:
 
 def measure_attention_limit(
     model: Classifier,
-    subset: Subset,
+    subset: Shuffled,
     output: Path,
     *,
     outputs: int,
@@ -504,7 +505,7 @@ class GramProtocol:
 
 def measure_grams(
     model: Classifier,
-    subset: Subset,
+    subset: Shuffled,
     output: Path,
     *,
     outputs: int,
@@ -527,16 +528,16 @@ def measure_grams(
     forward = Forward(model, outputs, _images_at_once(batch_size, subset.size, device), device)
     with grams_file(output, facts) as file, _progress(facts, "Gram matrices") as advance:
         for condition in subset.conditions:
-            group = file.create_group(f"{condition[0]}/{condition[1]}")
+            writer = _GramWriter(file, output, condition)
             reader = _GramReader(model, forward, subset.samples, protocol.memory)
+            writer.lay_out(reader.paths, [subset.samples.ids[part] for part in minibatches])
             for number, (part, images) in enumerate(subset.batches(condition, minibatches)):
-                result = reader.minibatch(images, part)
-                if number == 0:
-                    _lay_out(group, reader.paths, subset, minibatches, protocol)
-                _store(group, number, result)
+                writer.store(number, reader.minibatch(images, part))
                 advance(len(images))
             if protocol.activations:
-                _keep_activations(group, reader, subset.read(condition, slice(0, protocol.activations)))
+                passes = list(reader.passes(subset.read(condition, slice(0, protocol.activations))))
+                for layer, path in enumerate(reader.paths):
+                    writer.keep(path, torch.cat([layers[layer] for layers in passes]).half().cpu().numpy())
 
 
 def _images_at_once(batch_size: int, size: int, device: torch.device | str) -> int:
@@ -546,38 +547,59 @@ def _images_at_once(batch_size: int, size: int, device: torch.device | str) -> i
 
 @contextmanager
 def grams_file(output: Path, facts: Mapping) -> Iterator[h5py.File]:
-    """A new file of Gram matrices, which appears when the block ends without an error."""
-    with atomic_output(output) as temporary, h5py.File(temporary, "w", locking=False) as file:
-        file.attrs.update({"format": GRAMS_FORMAT, "facts": json.dumps(dict(facts), sort_keys=True)})
+    """A new file of Gram matrices, which appears when the block ends without an error.
+
+    Raises:
+        Hdf5Error: if the disk is full or the file cannot be written.
+    """
+    with hdf5.create(output) as file:
+        with hdf5.writing(output):
+            file.attrs.update({"format": GRAMS_FORMAT, "facts": json.dumps(dict(facts), sort_keys=True)})
         yield file
 
 
-def _lay_out(
-    group: h5py.Group, paths: Sequence[str], subset: Subset, parts: Sequence[slice], protocol: GramProtocol
-) -> None:
-    text = h5py.string_dtype()
-    ids = np.array([subset.samples.ids[part] for part in parts], dtype=object)
-    group.create_dataset("sample_ids", data=ids, dtype=text)
-    group.create_dataset("layers", data=np.array(paths, dtype=object), dtype=text)
-    layers, count, size = len(paths), len(parts), protocol.minibatch
-    for tokens in TOKENS:
-        group.create_dataset(tokens, (layers, count, size, size), np.float32, chunks=(layers, 1, size, size))
-        for name, shape in (("mean", (layers,)), ("product", (layers, layers)), ("per_sample", (layers, layers))):
-            group.create_dataset(f"pearson/{tokens}/{name}", (count, *shape), np.float64)
+class _GramWriter:
+    """Writes what minibatches give under one condition, one after the other."""
 
+    def __init__(self, file: h5py.File, path: Path, condition: tuple[str, int, int]) -> None:
+        self._path = path
+        with hdf5.writing(path):
+            self._group = file.create_group(f"{condition[0]}/{condition[1]}")
 
-def _store(group: h5py.Group, number: int, result: Mapping) -> None:
-    for tokens, (grams, moments) in result.items():
-        group[tokens][:, number] = grams
-        for name in ("mean", "product", "per_sample"):
-            group[f"pearson/{tokens}/{name}"][number] = getattr(moments, name)[0]
+    def lay_out(self, layers: Sequence[str], sample_ids: Sequence[Sequence[str]]) -> None:
+        """Name layers and minibatches, and make room for all."""
+        text = h5py.string_dtype()
+        depth, count, size = len(layers), len(sample_ids), len(sample_ids[0])
+        with hdf5.writing(self._path):
+            self._group.create_dataset("sample_ids", data=np.array(sample_ids, dtype=object), dtype=text)
+            self._group.create_dataset("layers", data=np.array(layers, dtype=object), dtype=text)
+            for tokens in TOKENS:
+                shape, chunks = (depth, count, size, size), (depth, 1, size, size)
+                self._group.create_dataset(
+                    tokens, shape, np.float32, chunks=chunks, compression=hdf5.fast_filter(bits=True)
+                )
+                for name, shape in (("mean", (depth,)), ("product", (depth, depth)), ("per_sample", (depth, depth))):
+                    self._group.create_dataset(f"pearson/{tokens}/{name}", (count, *shape), np.float64)
 
+    def store(self, number: int, result: Mapping) -> None:
+        """Gram matrices and moments of a minibatch."""
+        hdf5.check_space(self._path, sum(grams.nbytes for grams, _ in result.values()))
+        with hdf5.writing(self._path):
+            for tokens, (grams, moments) in result.items():
+                self._group[tokens][:, number] = grams
+                for name in ("mean", "product", "per_sample"):
+                    self._group[f"pearson/{tokens}/{name}"][number] = getattr(moments, name)[0]
 
-def _keep_activations(group: h5py.Group, reader: _GramReader, images: np.ndarray) -> None:
-    passes = list(reader.passes(images))
-    for number, path in enumerate(reader.paths):
-        values = torch.cat([layers[number] for layers in passes]).half().cpu().numpy()
-        group.create_dataset(f"activations/{path}", data=values, chunks=(1, *values.shape[1:]))
+    def keep(self, layer: str, activations: np.ndarray) -> None:
+        """Activations of a layer themselves: float16 (sample, position, feature)."""
+        hdf5.check_space(self._path, activations.nbytes)
+        with hdf5.writing(self._path):
+            self._group.create_dataset(
+                f"activations/{layer}",
+                data=activations,
+                chunks=(1, *activations.shape[1:]),
+                compression=hdf5.fast_filter(bits=True),
+            )
 
 
 class _GramReader:
@@ -680,7 +702,7 @@ def distance_schema(facts: Mapping) -> pa.Schema:
 
 def measure_attention_distance(
     model: Classifier,
-    subset: Subset,
+    subset: Shuffled,
     output: Path,
     *,
     outputs: int,
@@ -731,7 +753,7 @@ def _distance_columns(condition: tuple[str, int, int], ids: Sequence[str], passe
     }
 
 
-EMPTY = {
+NO_ROWS = {
     "lesions": lambda facts: _trial_schema(("all",), LESION_FIELDS, facts),
     "attention_limit": lambda facts: _trial_schema(("all",), LIMIT_FIELDS, facts),
     "attention_distance": distance_schema,
@@ -743,5 +765,6 @@ def write_nothing(kind: str, output: Path, facts: Mapping) -> None:
     if kind == "grams":
         with grams_file(output, facts):
             return
-    with predictions.create(output, EMPTY[kind](facts)):
+    bare = pa.schema([], metadata={METADATA: json.dumps(dict(facts), sort_keys=True)})
+    with predictions.create(output, NO_ROWS[kind](facts) if kind in NO_ROWS else bare):
         pass

@@ -5,7 +5,8 @@
 
 An intervention swaps modules of the network, and restores the very same ones at the end, whatever happens in between;
 weights are never touched. Whatever runs a model can run it so: predictions on any image set, attacks, representations.
-An intervention is a mapping in the config (``from_spec``) and an object here; several may hold at once, in order.
+An intervention is a mapping in the config (``from_spec``) and an object here; several may hold at once, in order. A
+model whose entry in the config has some is changed for good when it is loaded (``apply``).
 
     lesion            part: block, mlp or attention; blocks: numbers from 0
     local_attention   distance: a share of the grid's longer side
@@ -30,7 +31,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import combinations
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -39,8 +40,10 @@ from torch import nn
 from withstand import blocks as anatomy
 from withstand.blocks import TRANSFORMER, WINDOWED, Block, Nothing, Skip
 from withstand.errors import NotApplicableError, WithstandError, nearest
-from withstand.models import Classifier
 from withstand.random import Stream
+
+if TYPE_CHECKING:
+    from withstand.models import Classifier
 
 PARTS = ("block", "mlp", "attention")
 
@@ -120,7 +123,7 @@ class RandomAttention:
 
     kind: ClassVar[str] = "random_attention"
     distance: float
-    seed: int
+    seed: int = 0
     draw: int = 0
     shared_by_layers: bool = True
     shared_by_heads: bool = True
@@ -227,14 +230,25 @@ def intervene(model: Classifier, *interventions: Intervention | Mapping) -> Iter
         yield model
 
 
+def apply(network: nn.Module, specs: Sequence[Mapping]) -> None:
+    """Change a network for good, as :func:`intervene` does for a while.
+
+    Raises:
+        InterventionError: if a description makes no sense.
+        NotApplicableError: if the network has not what is changed.
+    """
+    for spec in specs:
+        for parent, name, substitute in from_spec(spec).swaps(network):
+            _place(parent, name)[name] = substitute
+
+
 @contextmanager
 def swapped(swaps: Sequence[Swap]) -> Iterator[None]:
     """Put modules in the place of others for the time of the block."""
     restore: list[tuple[dict, str, object]] = []
     try:
         for parent, name, substitute in swaps:
-            # a method that is hidden by a module lies in the class, and comes back when the entry goes
-            place = parent._modules if name in parent._modules else parent.__dict__
+            place = _place(parent, name)
             restore.append((place, name, place.get(name)))
             place[name] = substitute
         yield
@@ -244,6 +258,12 @@ def swapped(swaps: Sequence[Swap]) -> Iterator[None]:
                 del place[name]
             else:
                 place[name] = original
+
+
+def _place(parent: nn.Module, name: str) -> dict:
+    """Where a module keeps a child, or a method: one that is hidden lies in the class, and comes back when the entry
+    goes."""
+    return parent._modules if name in parent._modules else parent.__dict__
 
 
 class Masked(nn.Module):

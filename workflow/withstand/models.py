@@ -109,12 +109,14 @@ def load(spec: Mapping, weights: Path | None, device: torch.device | str = "cpu"
     """Build the model of an entry, load its weights and put it on a device, in evaluation mode.
 
     Raises:
-        ModelError: if the architecture cannot be built or the weights do not fit it.
+        ModelError: if the architecture cannot be built, the weights do not fit it, or it has not what the entry's
+            interventions change.
     """
     architecture = resolve(spec, weights)
     network = build(architecture)
     if weights is not None:
         load_weights(network, weights)
+    _intervene(network, spec)
     if torch.device(device).type == "cpu":  # as images lie in memory; convolutions are up to four times as fast
         network = network.to(memory_format=torch.channels_last)
     model = Classifier(network, architecture.preprocessing, architecture.label_space)
@@ -124,23 +126,24 @@ def load(spec: Mapping, weights: Path | None, device: torch.device | str = "cpu"
 def describe(spec: Mapping, weights: Path | None) -> dict:
     """The facts of a model card, without running the model on real memory.
 
-    Returns parameters, FLOPs of one image (two a multiply-add), depth (blocks), grid (patches a side), prefix
-    tokens, preprocessing, label space, number of outputs, and name and digest of the weights.
+    All is told of the model as it runs, under the interventions of its entry: what is removed has no parameters and
+    costs no FLOPs. Returns parameters, FLOPs of one image (two a multiply-add), depth (blocks), grid (patches a side),
+    prefix tokens, preprocessing, label space, number of outputs, and name and digest of the weights.
 
     Raises:
         ModelError: if the model cannot be built, its weights do not fit, or it does not return logits.
     """
     architecture = resolve(spec, weights)
     try:
-        network = build(architecture, device="meta")
+        network, shapes = _changed(architecture, spec, "meta")
         logits, flops = _trace(network, architecture, "meta")
     except ModelError:  # some code looks at values, and needs real ones
-        network = build(architecture)
+        network, shapes = _changed(architecture, spec, "cpu")
         logits, flops = _trace(network, architecture, "cpu")
     if weights is not None and weights.suffix == ".npz":
         load_npz(build(architecture), weights)
     elif weights is not None:
-        _check_fit(network, _weight_shapes(weights), weights)
+        _check_fit(shapes, _weight_shapes(weights), weights)
     return {
         "architecture": {"source": architecture.source, "name": architecture.name, "kwargs": dict(architecture.kwargs)},
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -153,6 +156,20 @@ def describe(spec: Mapping, weights: Path | None) -> dict:
         "outputs": logits.shape[-1],
         "weights": None if weights is None else {"file": weights.name, "sha256": sha256(weights)},
     }
+
+
+def _changed(architecture: Architecture, spec: Mapping, device: str) -> tuple[nn.Module, dict]:
+    """A network with random weights under the interventions of its entry, and the shapes of its weights without."""
+    network = build(architecture, device)
+    shapes = _shapes(network)
+    _intervene(network, spec)
+    return network, shapes
+
+
+def _intervene(network: nn.Module, spec: Mapping) -> None:
+    if spec.get("interventions"):
+        # by name, so that its code counts for models that have some, and for no other
+        importlib.import_module("withstand.interventions").apply(network, spec["interventions"])
 
 
 def resolve(spec: Mapping, weights: Path | None) -> Architecture:
@@ -264,7 +281,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
         load_npz(network, path)
         return
     state = read_state_dict(path)
-    _check_fit(network, {name: tuple(tensor.shape) for name, tensor in state.items()}, path)
+    _check_fit(_shapes(network), {name: tuple(tensor.shape) for name, tensor in state.items()}, path)
     network.load_state_dict(state)
 
 
@@ -316,8 +333,11 @@ def _weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise ModelError(f"{path}: not a safetensors file ({error})") from error
 
 
-def _check_fit(network: nn.Module, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _check_fit(expected: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
     missing = sorted(expected.keys() - shapes.keys())
     unknown = sorted(shapes.keys() - expected.keys())
     differing = sorted(name for name in expected.keys() & shapes.keys() if expected[name] != shapes[name])

@@ -32,6 +32,11 @@ class Shard(Protocol):
         """Images of one condition, of a slice or of some positions: uint8 (n, size, size, 3)."""
 
 
+def _at(ids: Sequence[str], samples: slice | np.ndarray) -> list[str]:
+    """The ids of a slice, or of some positions."""
+    return list(ids[samples]) if isinstance(samples, slice) else [ids[position] for position in samples]
+
+
 class CorruptedShard:
     """The samples of a clean shard under the corruptions of a plan, pixel by pixel what ``corrupt-images`` stores.
 
@@ -68,13 +73,13 @@ class CorruptedShard:
     def samples(self) -> Samples:
         return self._clean.samples
 
-    def read(self, corruption: str, severity_index: int, samples: slice) -> np.ndarray:
+    def read(self, corruption: str, severity_index: int, samples: slice | np.ndarray) -> np.ndarray:
         images = self._clean.read(CLEAN, 0, samples)
         if corruption == CLEAN:
             return images
         step = self._steps[corruption, severity_index]
         batch = torch.from_numpy(images).to(self._device)
-        corrupted = step.apply(batch, self.samples.ids[samples], self._seed).cpu().numpy()
+        corrupted = step.apply(batch, _at(self.samples.ids, samples), self._seed).cpu().numpy()
         if self._codec == "raw":
             return corrupted
         return np.stack([decode(encode_jpeg(image)) for image in corrupted])
@@ -99,7 +104,7 @@ class ReadShard:
     def size(self) -> int:
         return self._pixels.shape[1]
 
-    def read(self, corruption: str, severity_index: int, samples: slice) -> np.ndarray:
+    def read(self, corruption: str, severity_index: int, samples: slice | np.ndarray) -> np.ndarray:
         return self._pixels[samples]
 
 
@@ -118,7 +123,7 @@ class PartialShard:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def read(self, corruption: str, severity_index: int, samples: slice) -> np.ndarray:
+    def read(self, corruption: str, severity_index: int, samples: slice | np.ndarray) -> np.ndarray:
         return self._whole.read(corruption, severity_index, self._positions[samples])
 
 
@@ -155,10 +160,12 @@ class DownloadedShard:
     def samples(self) -> Samples:
         return self._clean.samples
 
-    def read(self, corruption: str, severity_index: int, samples: slice) -> np.ndarray:
+    def read(self, corruption: str, severity_index: int, samples: slice | np.ndarray) -> np.ndarray:
         return np.stack([image for image, *_ in self.copies(corruption, severity_index, samples)])
 
-    def copies(self, corruption: str, severity_index: int, samples: slice) -> list[tuple[np.ndarray, bytes, str]]:
+    def copies(
+        self, corruption: str, severity_index: int, samples: slice | np.ndarray
+    ) -> list[tuple[np.ndarray, bytes, str]]:
         """The images of one condition, each with its bytes and their encoding.
 
         Raises:
@@ -176,4 +183,4 @@ class DownloadedShard:
                 )
             return np.asarray(image), data, encoding
 
-        return list(in_order(read, self.samples.ids[samples], self._threads))
+        return list(in_order(read, _at(self.samples.ids, samples), self._threads))

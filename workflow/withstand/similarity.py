@@ -58,13 +58,27 @@ def check_samples(samples: int) -> None:
 
 def gram(features: torch.Tensor) -> torch.Tensor:
     """The Gram matrix (n, n) of features (n, ...), in their dtype; what is there twice is computed once."""
+    n = len(features)
+    if n // 2 < _WORTHWHILE:
+        flat = features.flatten(1)
+        return flat @ flat.T
+    return _fill(features.new_empty(n, n), features)
+
+
+def _fill(place: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """Write the Gram matrix of features (n, ...) to its place (n, n), of any dtype, half by half."""
     flat = features.flatten(1)
     half = len(flat) // 2
-    if half < _WORTHWHILE:
-        return flat @ flat.T
     first, second = flat[:half], flat[half:]
     across = first @ second.T
-    return torch.cat([torch.cat([first @ first.T, across], dim=1), torch.cat([across.T, second @ second.T], dim=1)])
+    for rows, columns, part in (
+        (slice(0, half), slice(0, half), first @ first.T),
+        (slice(0, half), slice(half, None), across),
+        (slice(half, None), slice(0, half), across.T),
+        (slice(half, None), slice(half, None), second @ second.T),
+    ):
+        place[rows, columns] = part
+    return place
 
 
 @dataclass(frozen=True)
@@ -88,9 +102,11 @@ class _Centred:
     def of_features(cls, layers: Sequence[torch.Tensor], *, unbiased: bool) -> _Centred:
         """From features (n, ...) of each layer, one Gram matrix at a time."""
         n = len(layers[0])
+        if n // 2 < _WORTHWHILE:  # small: what counts is how many operations there are
+            return cls._taking(torch.stack([gram(layer) for layer in layers]).double(), unbiased)
         grams = torch.empty(len(layers), n, n, dtype=torch.float64, device=layers[0].device)
         for place, features in zip(grams, layers, strict=True):
-            place.copy_(gram(features))
+            _fill(place, features)
         return cls._taking(grams, unbiased)
 
     @classmethod
@@ -107,7 +123,7 @@ class _Centred:
 
     def own(self) -> torch.Tensor:
         """HSIC of every layer with itself (layers)."""
-        squares = (torch.linalg.vecdot(values, values) for values in (self.entries, self.rows))
+        squares = (torch.stack([part.dot(part) for part in values]) for values in (self.entries, self.rows))
         return self._joined(*squares, self.rows.sum(1).square())
 
     def _joined(self, entries: torch.Tensor, rows: torch.Tensor, totals: torch.Tensor) -> torch.Tensor:

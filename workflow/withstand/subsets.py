@@ -23,6 +23,10 @@ class Subset:
 
     def positions(self, sample_ids: Sequence[str]) -> np.ndarray:
         """Where the chosen samples stand, ascending: int64 (at most ``count``)."""
+        return np.sort(self.shuffled(sample_ids))
+
+    def shuffled(self, sample_ids: Sequence[str]) -> np.ndarray:
+        """Where the chosen samples stand, in the order of their ranks, which is as good as random: int64 (at most
+        ``count``)."""
         ranks = [key(self.seed, "subset", sample_id) for sample_id in sample_ids]
-        chosen = sorted(range(len(ranks)), key=ranks.__getitem__)[: self.count]
-        return np.array(sorted(chosen), dtype=np.int64)
+        return np.array(sorted(range(len(ranks)), key=ranks.__getitem__)[: self.count], dtype=np.int64)

@@ -7,22 +7,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.panels import MOST_IN_A_ROW, model_panels, whole_numbers
+from withstand.figures.panels import MOST_IN_A_ROW, images_shown, model_panels, shown, whole_numbers
 from withstand.figures.style import MUTED, Style, footnote, in_families
 
 METRIC = "distance_share"
 COLUMNS = [
-    *("dataset", "corruption", "severity", "model", "block", "head", "metric", "value", "low", "high", "n", "images"),
+    *(
+        "dataset",
+        "image_family",
+        "corruption",
+        "severity",
+        "model",
+        "block",
+        "head",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "n",
+        "images",
+    ),
     "uniform",
 ]
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The rows drawn: the distance as a share of the grid, of heads and of blocks, under the first condition."""
+    """The rows drawn: the distance as a share of the grid, of heads and of blocks, pooled over conditions."""
     rows = table[table["metric"] == METRIC]
     if rows.empty:
         return rows
-    rows = rows[(rows["corruption"] == rows["corruption"].iloc[0]) & (rows["severity"] == rows["severity"].iloc[0])]
+    rows = shown(rows)
     return in_families(rows[COLUMNS], models)
 
 
@@ -30,7 +44,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     """Points are heads; the line joins the means of blocks."""
     models = list(data["model"].unique())
     colors = style.model_colors(models)
-    figure, (axes,) = model_panels(models, style, height=2.2)
+    figure, (axes,) = model_panels(models, style, height=2.2, colored=True)
     top = 1.1 * data[["high", "uniform"]].max(axis=None)
     for axis, model in zip(axes, models, strict=True):
         _panel(axis, data[data["model"] == model], colors[model])
@@ -39,7 +53,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         axis.set_ylabel("mean attention distance\n(share of grid)")
     figure.tight_layout(w_pad=1.6)
     note = (
-        f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images. Mean Chebyshev distance "
+        f"{images_shown(data, style)}. Mean Chebyshev distance "
         "from a patch to where it attends, weighted by attention among patches. Points are heads, the line is their "
         "mean, its band a 95% interval over images. Dashed: attention to all patches alike."
     )

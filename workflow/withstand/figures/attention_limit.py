@@ -5,13 +5,35 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 
-from withstand.figures.panels import MOST_IN_A_ROW, accuracy_axis, model_panels, name_lines, whole_numbers
+from withstand.figures.panels import (
+    MOST_IN_A_ROW,
+    accuracy_axis,
+    images_shown,
+    model_panels,
+    name_lines,
+    shown,
+    whole_numbers,
+)
 from withstand.figures.style import CHOICES, INK, PALETTE, Style, choices, footnote, in_families
 
 COLUMNS = [
-    *("dataset", "corruption", "severity", "model", "arm", "distance", "masked", "blocks", "value", "low", "high", "n"),
+    *(
+        "dataset",
+        "image_family",
+        "corruption",
+        "severity",
+        "model",
+        "arm",
+        "distance",
+        "masked",
+        "blocks",
+        "value",
+        "low",
+        "high",
+        "n",
+    ),
     *("images", "draws", "lowest", "highest", "chance"),
 ]
 COLORS = {"local": PALETTE[0], "random": PALETTE[1], "first": PALETTE[3], "last": PALETTE[2]}
@@ -21,11 +43,11 @@ OF_DISTANCE, OF_BLOCKS = ("local", "random"), ("first", "last")
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The rows drawn: every arm, random masks on their average, under the first condition."""
+    """The rows drawn: every arm, random masks on their average, pooled over conditions."""
     rows = table[table["label_mode"].isin(["all", "categories"]) & table["draw"].isna()]
     if rows.empty:
         return rows
-    rows = rows[(rows["corruption"] == rows["corruption"].iloc[0]) & (rows["severity"] == rows["severity"].iloc[0])]
+    rows = shown(rows)
     return in_families(rows[[*COLUMNS, *CHOICES]], models)
 
 
@@ -42,11 +64,14 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     for axis in axes[:, ::MOST_IN_A_ROW].flat:
         axis.set_ylabel("accuracy")
     figure.tight_layout(w_pad=1.6, h_pad=1.4)
-    masks = int(data.loc[data["arm"] == "random", "draws"].max())
+    masks = data.loc[data["arm"] == "random", "draws"]
+    control = ""
+    if len(masks):
+        control = f"; the control masks as many pairs at random (mean of {int(masks.max())} masks, band: their range)"
     note = (
-        f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}.\n"
-        "Above: patches attend to patches within a Chebyshev distance, a share of the grid's side; the control masks "
-        f"as many pairs at random (mean of {masks} masks, band: their range). Class token and other prefix tokens stay "
+        f"{images_shown(data, style)}; {choices(data)}.\n"
+        "Above: patches attend to patches within a Chebyshev distance, a share of the grid's side"
+        f"{control}. Class token and other prefix tokens stay "
         "connected. Dashed: no limit. Dotted: chance. Bars are 95% intervals."
     )
     if rows == 2:
@@ -57,14 +82,15 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
 
 def _distances(axis: Axes, rows: pd.DataFrame) -> None:
     _axis(axis, rows)
-    for arm in OF_DISTANCE:
+    for arm in reversed(OF_DISTANCE):  # the control beneath, in larger marks, where both are the same
         line = rows[rows["arm"] == arm].sort_values("distance")
         if arm == "random" and len(line):
             bounds = (line[name].astype(float) for name in ("lowest", "highest"))
             axis.fill_between(line["distance"], *bounds, color=COLORS[arm], alpha=0.15, linewidth=0)
         _line(axis, line["distance"], line, arm)
     _name(axis, rows, OF_DISTANCE, "distance", last=False)
-    axis.set_xlim(1.0, 0.0)
+    axis.set_xlim(min(1.0, rows["distance"].max() + 0.08), -0.04)
+    axis.xaxis.set_major_locator(MultipleLocator(0.25))
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set_xlabel("attention within, share of grid")
 
@@ -97,7 +123,7 @@ def _line(axis: Axes, x: pd.Series, line: pd.DataFrame, arm: str) -> None:
         color=COLORS[arm],
         marker=marker,
         linestyle=dashes,
-        markersize=4,
+        markersize=7 if arm == "random" else 4,
         elinewidth=0.9,
         linewidth=1.4,
         markerfacecolor="white" if arm == "random" else COLORS[arm],

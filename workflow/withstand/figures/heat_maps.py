@@ -62,7 +62,7 @@ def draw_pairs(data: pd.DataFrame, style: Style, *, name: str, note: str) -> Fig
     bar.outline.set_visible(False)
     images, minibatches = int(data["images"].max()), int(data["minibatches"].max())
     about = f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images in {minibatches:,} minibatches. {note}"
-    footnote(figure, about + f"\n{_widest(data)}")
+    footnote(figure, about + f"\n{widest(data)}")
     return figure
 
 
@@ -87,10 +87,12 @@ def _write(axis: Axes, values: np.ndarray, lowest: float) -> None:
         if not np.isnan(value):
             dark = (value - lowest) / (1 - lowest) < 0.6
             text = f"{value:.2f}".replace("0.", ".", 1) if value < 0.995 else "1"
+            text = "0" if text in (".00", "-.00") else text
             axis.text(column, row, text, ha="center", va="center", fontsize=5.8, color="white" if dark else "black")
 
 
-def _widest(data: pd.DataFrame) -> str:
+def widest(data: pd.DataFrame) -> str:
+    """How wide the intervals of a heat map are, which its cells cannot show."""
     half = float(((data["high"] - data["low"]) / 2).max())
     if np.isnan(half):
         return "One minibatch, so there are no intervals."

@@ -13,23 +13,39 @@ from withstand.figures.panels import (
     PART_NAMES,
     accuracy_axis,
     by_part,
+    images_shown,
     model_panels,
     name_lines,
+    shown,
     whole_numbers,
 )
 from withstand.figures.style import CHOICES, Style, choices, footnote, in_families
 
 COLUMNS = [
-    *("dataset", "corruption", "severity", "model", "part", "removed", "value", "low", "high", "n", "images", "draws"),
+    *(
+        "dataset",
+        "image_family",
+        "corruption",
+        "severity",
+        "model",
+        "part",
+        "removed",
+        "value",
+        "low",
+        "high",
+        "n",
+        "images",
+        "draws",
+    ),
     *("standard_error", "lowest", "highest", "chance"),
 ]
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The rows drawn: the intact model, and the mean over draws at each number, under the first condition."""
+    """The rows drawn: the intact model, and the mean over draws at each number, pooled over conditions."""
     rows = table[table["design"].isin(["intact", "several"]) & table["label_mode"].isin(["all", "categories"])]
     rows = rows[rows["draw"].isna()]
-    rows = rows[(rows["corruption"] == rows["corruption"].iloc[0]) & (rows["severity"] == rows["severity"].iloc[0])]
+    rows = shown(rows)
     lesioned = rows.loc[rows["design"] == "several", "model"].unique()
     return in_families(rows.loc[rows["model"].isin(lesioned), [*COLUMNS, *CHOICES]], models)
 
@@ -45,9 +61,9 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     figure.tight_layout(w_pad=1.6)
     drawn = int(data.loc[data["part"] != "none", "draws"].max())
     note = (
-        f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}.\n"
-        f"Means of {drawn} random choices, or of all where there are fewer; the first block is kept. Bars are standard "
-        "errors over choices, bands their range. Dotted: chance; a line ends where it has stayed there."
+        f"{images_shown(data, style)}; {choices(data)}.\n"
+        f"Means of {drawn} choices, random ones unless there are no more; the first block is kept. Bars are standard "
+        "errors over random choices, bands the range of choices. Dotted: chance; a line ends where it has stayed there."
     )
     footnote(figure, note)
     return figure

@@ -13,14 +13,17 @@ from withstand.figures.panels import (
     PART_NAMES,
     accuracy_axis,
     by_part,
+    images_shown,
     model_panels,
     name_lines,
+    shown,
     whole_numbers,
 )
 from withstand.figures.style import CHOICES, INK, Style, choices, footnote, in_families
 
 COLUMNS = [
     "dataset",
+    "image_family",
     "corruption",
     "severity",
     "model",
@@ -36,9 +39,9 @@ COLUMNS = [
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The rows drawn: the intact model, and each single lesion, under the first condition."""
+    """The rows drawn: the intact model, and each single lesion, pooled over conditions."""
     rows = table[table["design"].isin(["intact", "single"]) & table["label_mode"].isin(["all", "categories"])]
-    rows = rows[(rows["corruption"] == rows["corruption"].iloc[0]) & (rows["severity"] == rows["severity"].iloc[0])]
+    rows = shown(rows)
     lesioned = rows.loc[rows["design"] == "single", "model"].unique()
     return in_families(rows.loc[rows["model"].isin(lesioned), [*COLUMNS, *CHOICES]], models)
 
@@ -53,7 +56,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         axis.set_ylabel("accuracy")
     figure.tight_layout(w_pad=1.6)
     note = (
-        f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}.\n"
+        f"{images_shown(data, style)}; {choices(data)}.\n"
         "Dashed: intact. Dotted: chance. Removed at inference, without training again; the residual path stays. Blocks "
         "that change the shape cannot be removed. Bars are 95% Wilson intervals."
     )

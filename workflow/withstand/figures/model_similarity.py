@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from withstand.figures.heat_maps import heat_map
+from withstand.figures.heat_maps import heat_map, widest
 from withstand.figures.style import Style, footnote, in_families
 
 COLUMNS = [
@@ -51,7 +51,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     footnote(
         figure,
         f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images in {minibatches:,} minibatches. Linear CKA of "
-        "all tokens after a block of one model (upwards) with those of another (to the right), unbiased.",
+        "all tokens after a block of one model (upwards) with those of another (to the right), unbiased.\n"
+        + widest(data),
     )
     return figure
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from withstand.figures.style import MUTED, PALETTE, Style, spread
+from withstand.figures.style import INK, MUTED, PALETTE, Style, spread, words
 
 PART_COLORS = {"block": PALETTE[6], "mlp": PALETTE[0], "attention": PALETTE[1]}
 PART_NAMES = {"block": "block", "mlp": "MLP", "attention": "attention"}
@@ -20,8 +20,13 @@ MARKERS = {"block": "s", "mlp": "o", "attention": "^"}
 MOST_IN_A_ROW = 3
 
 
-def model_panels(models: Sequence[str], style: Style, *, height: float, rows: int = 1) -> tuple[Figure, np.ndarray]:
-    """A figure with panels for each model, named in its colour, ``rows`` one above the other.
+def model_panels(
+    models: Sequence[str], style: Style, *, height: float, rows: int = 1, colored: bool = False
+) -> tuple[Figure, np.ndarray]:
+    """A figure with panels for each model, ``rows`` one above the other.
+
+    Args:
+        colored: whether models are named in their colours, which is clear only where nothing else has a colour.
 
     Returns the figure and its axes (rows, models).
     """
@@ -40,7 +45,7 @@ def model_panels(models: Sequence[str], style: Style, *, height: float, rows: in
                 axis.set_visible(False)
     colors = style.model_colors(models)
     for axis, model in zip(placed[0], models, strict=True):
-        axis.set_title(style.label(model), loc="left", color=colors[model], fontweight="bold")
+        axis.set_title(style.label(model), loc="left", color=colors[model] if colored else INK, fontweight="bold")
     return figure, placed
 
 
@@ -77,6 +82,26 @@ def name_lines(axis: Axes, ends: Sequence[tuple[float, str, str]], *, gap: float
             fontweight="bold",
             annotation_clip=False,
         )
+
+
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows pooled over conditions where there are several, else those of the only one. Their family of images is
+    ``image_family``, beside that of models."""
+    pooled = rows[rows["corruption"].isna()]
+    return (pooled if len(pooled) else rows).rename(columns={"family": "image_family"})
+
+
+def images_shown(data: pd.DataFrame, style: Style) -> str:
+    """Which images a figure shows, as its footnote begins."""
+    name, family, count = (
+        style.dataset(data["dataset"].iloc[0]),
+        data["image_family"].iloc[0],
+        int(data["images"].max()),
+    )
+    if family == "clean":
+        return f"{name}: {count:,} images"
+    every = " under every corruption and severity" if data["corruption"].isna().all() else ""
+    return f"{name}, {words(family)}: {count:,} images{every}"
 
 
 def by_part(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -1,5 +1,8 @@
 """Lesions, limits of attention, and attention distance of one model: tidy rows with 95% intervals.
 
+Where images come under several conditions, corruptions and severities, rows without both are pooled over all of them:
+each condition counts the same, and copies of one image are not independent.
+
 A value over several draws has two sources of error, the images and the draws. Its interval is Wilson's with the
 effective sample size of the variance clustered both ways (Cameron, Gelbach & Miller, JBES 2011). Where the draws are
 all there are, only the images count.
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +24,8 @@ from withstand.metrics.intervals import LEVEL, wilson
 from withstand.predictions import LABEL_MODES, read_facts
 
 CONDITION = ["corruption", "severity"]
-DISTANCES = ("euclidean", "chebyshev", "prefix_share")
+METRICS = {"euclidean": "distance_pixels", "chebyshev": "distance_share", "prefix_share": "prefix_share"}
+DISTANCES = tuple(METRICS)
 
 
 def lesion_rows(path: Path) -> pd.DataFrame:
@@ -38,14 +43,12 @@ def lesion_rows(path: Path) -> pd.DataFrame:
         for mode, correct in _correct(trials, ["draw", "blocks"] if keys["design"] == "single" else ["draw"]):
             about = keys | {"label_mode": mode, "metric": "accuracy"}
             if keys["design"] == "single":
-                rows += [
-                    about | {"block": int(blocks[0])} | proportion(one[None]) for (_, blocks), one in correct.items()
-                ]
+                rows += [about | {"block": int(blocks[0])} | proportion(one) for (_, blocks), one in correct.items()]
                 continue
             all_there_are = keys["design"] == "intact" or math.comb(candidates, keys["removed"]) <= draws
             rows.append(about | over_draws(np.stack(list(correct.values())), complete=all_there_are))
             if keys["design"] == "several":
-                rows += [about | {"draw": int(draw)} | proportion(one[None]) for (draw,), one in correct.items()]
+                rows += [about | {"draw": int(draw)} | proportion(one) for (draw,), one in correct.items()]
     return pd.DataFrame(rows).assign(depth=facts["depth"])
 
 
@@ -61,7 +64,7 @@ def attention_limit_rows(path: Path) -> pd.DataFrame:
             about = keys | {"label_mode": mode, "metric": "accuracy"}
             rows.append(about | over_draws(np.stack(list(correct.values())), complete=keys["arm"] != "random"))
             if keys["arm"] == "random":
-                rows += [about | {"draw": int(draw)} | proportion(one[None]) for (draw,), one in correct.items()]
+                rows += [about | {"draw": int(draw)} | proportion(one) for (draw,), one in correct.items()]
     return pd.DataFrame(rows)
 
 
@@ -80,16 +83,17 @@ def attention_distance_rows(path: Path) -> pd.DataFrame:
         return pd.DataFrame()
     scale = {"euclidean": facts["patch_pixels"], "chebyshev": 1 / max(facts["grid"]), "prefix_share": 1.0}
     uniform = _uniform(facts["grid"], facts["prefix_tokens"])
-    names = {"euclidean": "distance_pixels", "chebyshev": "distance_share", "prefix_share": "prefix_share"}
-    averages = table.groupby([*CONDITION, "block", "sample_id"], observed=True)[list(DISTANCES)].mean().reset_index()
+    several = len(table[CONDITION].drop_duplicates()) > 1
     rows = []
-    for heads, part in ((["head"], table), ([], averages)):
-        for key, group in part.groupby([*CONDITION, "block", *heads], observed=True):
-            keys = dict(zip([*CONDITION, "block", *heads], key, strict=True))
+    for condition, heads in product([CONDITION, *([[]] if several else [])], (["head"], [])):
+        names = [*condition, "block", *heads]
+        part = table.groupby([*names, "sample_id"], observed=True)[list(DISTANCES)].mean().reset_index()
+        for key, group in part.groupby(names, observed=True):
+            keys = dict.fromkeys(CONDITION) | dict(zip(names, key, strict=True))
             for column in DISTANCES:
                 values = group[column].dropna().to_numpy(np.float64) * scale[column]
                 if len(values):
-                    about = {"metric": names[column], "uniform": uniform[column] * scale[column]}
+                    about = {"metric": METRICS[column], "uniform": uniform[column] * scale[column]}
                     rows.append(keys | about | mean(values))
     return pd.DataFrame(rows).assign(depth=facts["depth"])
 
@@ -107,10 +111,10 @@ def over_draws(correct: np.ndarray, *, complete: bool) -> dict:
     """The mean over draws of the same images: value, low, high, n, images, draws, standard_error, lowest, highest.
 
     Args:
-        correct: bool (draws, images).
+        correct: bool (draws, conditions, images).
         complete: whether the draws are all there are, not a sample of them.
     """
-    draws = correct.mean(1)
+    draws = correct.reshape(len(correct), -1).mean(1)
     error = draws.std(ddof=1) / math.sqrt(len(draws)) if len(draws) > 1 and not complete else None
     return proportion(correct, complete=complete) | {
         **{"draws": len(draws), "standard_error": error, "lowest": draws.min(), "highest": draws.max()}
@@ -118,27 +122,28 @@ def over_draws(correct: np.ndarray, *, complete: bool) -> dict:
 
 
 def proportion(correct: np.ndarray, *, complete: bool = True) -> dict:
-    """A share of bool (draws, images) with its interval: value, low, high, n and images.
+    """A share of bool (draws, images), or (draws, conditions, images), with its interval: value, low, high, n, images.
 
     Args:
         complete: whether draws are no source of error.
     """
     share, size = float(correct.mean()), _effective(correct, complete)
     low, high = wilson(share * size, size)
-    return {"value": share, "low": low, "high": high, "n": correct.size, "images": correct.shape[1]}
+    return {"value": share, "low": low, "high": high, "n": correct.size, "images": correct.shape[-1]}
 
 
 def _effective(correct: np.ndarray, complete: bool) -> float:
     """The number of independent trials of the same variance; at most all of them."""
-    draws, images = correct.shape
+    draws, images = len(correct), correct.shape[-1]
     share = correct.mean()
-    if draws == 1 or images == 1 or share in (0, 1):
+    if images in (correct.size, 1) or share in (0, 1):
         return images
-    by_image = correct.mean(0).var(ddof=1) / images
+    cells = correct.reshape(draws, -1, images).mean(1)
+    by_image = cells.mean(0).var(ddof=1) / images
     variance = by_image
     if not complete and draws > 1:
-        alone = share * (1 - share) / correct.size  # counted in both
-        variance = max(by_image + correct.mean(1).var(ddof=1) / draws - alone, by_image)
+        alone = cells.var() / cells.size  # counted in both
+        variance = max(by_image + cells.mean(1).var(ddof=1) / draws - alone, by_image)
     if variance == 0:
         return images
     return min(share * (1 - share) / variance, correct.size)
@@ -156,16 +161,26 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _trials(table: pd.DataFrame, by: list[str]) -> Iterator[tuple[dict, pd.DataFrame]]:
-    """Rows of trials that share a condition and what was done, but for draws."""
-    keys = [*CONDITION, *by]
-    for key, trials in table.groupby(keys, observed=True, dropna=False, sort=False):
-        yield {name: None if pd.isna(value) else value for name, value in zip(keys, key, strict=True)}, trials
+    """Rows of trials that share a condition and what was done, but for draws; where there are several conditions, also
+    those that share what was done under every one."""
+    conditions = len(table[CONDITION].drop_duplicates())
+    for keys in [[*CONDITION, *by], *([by] if conditions > 1 else [])]:
+        for key, trials in table.groupby(keys, observed=True, dropna=False, sort=False):
+            if keys == by and len(trials[CONDITION].drop_duplicates()) < conditions:
+                continue  # a curve that ended earlier under one of them
+            named = {name: None if pd.isna(value) else value for name, value in zip(keys, key, strict=True)}
+            yield dict.fromkeys(CONDITION) | named, trials
 
 
 def _correct(trials: pd.DataFrame, by: list[str]) -> Iterator[tuple[str, Mapping[tuple, np.ndarray]]]:
-    """For each label mode whether each image was right, bool (images), by trial, images in one order."""
+    """For each label mode whether each image was right, bool (conditions, images), by trial, images in one order."""
     if "blocks" in by:
         trials = trials.assign(blocks=[tuple(blocks) for blocks in trials["blocks"]])
     for mode in (mode for mode in LABEL_MODES if f"correct_{mode}" in trials):
         groups = trials.groupby(by, sort=True)
-        yield mode, {key: group.sort_values("sample_id")[f"correct_{mode}"].to_numpy() for key, group in groups}
+        yield mode, {key: _by_condition(group, f"correct_{mode}") for key, group in groups}
+
+
+def _by_condition(rows: pd.DataFrame, column: str) -> np.ndarray:
+    parts = rows.groupby(CONDITION, observed=True, sort=False)
+    return np.stack([part.sort_values("sample_id")[column].to_numpy() for _, part in parts])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from withstand import hdf5
 from withstand.errors import WithstandError
 from withstand.internals import GRAMS_FORMAT, TOKENS
 from withstand.similarity import Estimate, Moments, cka
@@ -23,18 +24,12 @@ class GramFile:
     """A file of Gram matrices, open for reading. Use it as a context manager.
 
     Raises:
-        WithstandError: if it is none.
+        Hdf5Error: if it is none.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._file = h5py.File(path, "r", locking=False)
-            if self._file.attrs.get("format") != GRAMS_FORMAT:
-                self._file.close()
-                raise OSError(f"not {GRAMS_FORMAT}")
-        except OSError as error:
-            raise WithstandError(f"{path}: not a file of Gram matrices ({error}); delete it and run again") from error
+        self._file = hdf5.open_file(path, GRAMS_FORMAT)
 
     def __enter__(self) -> GramFile:
         return self
@@ -62,18 +57,22 @@ class GramFile:
 
     def grams(self, condition: tuple[str, int], tokens: str) -> torch.Tensor:
         """Gram matrices float32 (layers, minibatches, n, n)."""
-        return torch.from_numpy(self._group(condition)[tokens][()])
+        with hdf5.reading(f"{self.path}: {tokens}"):
+            return torch.from_numpy(self._group(condition)[tokens][()])
 
     def moments(self, condition: tuple[str, int], tokens: str) -> Moments:
         """What correlations are made of."""
         group = self._group(condition)[f"pearson/{tokens}"]
-        return Moments(*(group[name][()] for name in ("mean", "product", "per_sample")))
+        with hdf5.reading(f"{self.path}: pearson/{tokens}"):
+            return Moments(*(group[name][()] for name in ("mean", "product", "per_sample")))
 
     def _group(self, condition: tuple[str, int]) -> h5py.Group:
         return self._file[f"{condition[0]}/{condition[1]}"]
 
 
-def similarity_rows(first: GramFile, second: GramFile | None = None) -> pd.DataFrame:
+def similarity_rows(
+    first: GramFile, second: GramFile | None = None, *, flattenings: Sequence[str] = FLATTENINGS
+) -> pd.DataFrame:
     """Similarity of every layer of a model with every layer of the same, or of another.
 
     Returns columns model, other_model, corruption, severity, tokens (``all_tokens``, or ``summary``: the class token or
@@ -100,7 +99,7 @@ def similarity_rows(first: GramFile, second: GramFile | None = None) -> pd.DataF
             for metric in ("cka", "cka_biased"):
                 estimate = cka(grams, others, unbiased=metric == "cka")
                 rows += [keys | {"tokens": tokens, "metric": metric} | cell for cell in _cells(estimate)]
-            for flattening in FLATTENINGS if second is None else ():
+            for flattening in flattenings if second is None else ():
                 estimate = first.moments(condition, tokens).pearson(flattening)
                 rows += [
                     keys | {"tokens": tokens, "metric": f"pearson_{flattening}"} | cell for cell in _cells(estimate)

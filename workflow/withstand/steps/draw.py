@@ -26,6 +26,7 @@ def draw_table(
     data: Path,
     policy: str | None = None,
     attack: str | None = None,
+    family: str | None = None,
 ) -> None:
     """Draw a figure of some datasets' rows of a table.
 
@@ -33,6 +34,7 @@ def draw_table(
         kind: a module of :mod:`withstand.figures` with ``select`` and ``draw``.
         policy: the transform policy whose rows are drawn, with the clean images to compare with; None for any.
         attack: the attack whose rows are drawn; None for any.
+        family: the family of images whose rows are drawn; None for any.
 
     Where no model has the results that are drawn, the figure says so.
     """
@@ -42,8 +44,10 @@ def draw_table(
         rows = rows[(rows["policy"] == policy) | _compared_with(rows, policy)]
     if attack is not None:
         rows = rows[rows["attack"] == attack]
+    if family is not None:
+        rows = rows[rows["family"] == family]
     module = import_module(f"withstand.figures.{kind}")
-    drawn = module.select(rows, pd.read_parquet(models))
+    drawn = rows if rows.empty else module.select(rows, pd.read_parquet(models))
     with figure_style():
         if drawn.empty:
             figure = nothing(f"No model has the results on {', '.join(datasets)} that {words(kind)} shows.")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from withstand import predictions
 from withstand.errors import ModelError
@@ -45,29 +48,43 @@ class ImageSet:
 
     def samples(self) -> int:
         """Number of samples of all shards."""
-        found = sum(count(path) for path in self.images)
-        return found if self.subset is None else min(found, self.subset.count)
+        return number(self.images, self.subset)
 
     def shards(self, card: Mapping, device: str) -> Iterator[Shard]:
         """The shards, one after the other."""
-        if self.subset is None:
-            for path in self.images:
-                with ImageFile(path) as file:
-                    yield file
-        else:
-            yield from self._parts(self.subset)
+        return one_by_one(self, card, device)
 
-    def _parts(self, subset: Subset) -> Iterator[Shard]:
-        from withstand.shards import PartialShard
+    def opened(self, card: Mapping, device: str) -> Iterator[AbstractContextManager[Shard]]:
+        """The shards, each to be opened and closed by whoever reads it."""
+        return parts(self.images, self.subset)
 
-        positions = subset.positions([sample_id for path in self.images for sample_id in _ids(path)])
-        start = 0
-        for path in self.images:
-            with ImageFile(path) as file:
-                here = positions[(start <= positions) & (positions < start + len(file))]
-                if len(here):
-                    yield PartialShard(file, here - start)
-                start += len(file)
+
+def one_by_one(image_set: ImageSet, card: Mapping, device: str) -> Iterator[Shard]:
+    """The shards of an image set, one after the other, each open until the next."""
+    for shard in image_set.opened(card, device):
+        with shard as opened:
+            yield opened
+
+
+def parts(paths: Sequence[Path], subset: Subset | None) -> Iterator[AbstractContextManager[Shard]]:
+    """Files of images to open, or what a subset takes of each; a file of which it takes nothing is left out."""
+    if subset is None:
+        yield from (ImageFile(path) for path in paths)
+        return
+    counts = [count(path) for path in paths]
+    positions = subset.positions([sample_id for path in paths for sample_id in _ids(path)])
+    for path, start, size in zip(paths, np.cumsum([0, *counts[:-1]]), counts, strict=True):
+        here = positions[(start <= positions) & (positions < start + size)] - start
+        if len(here):
+            yield _part(path, here)
+
+
+@contextmanager
+def _part(path: Path, positions: np.ndarray) -> Iterator[Shard]:
+    from withstand.shards import PartialShard
+
+    with ImageFile(path) as file:
+        yield PartialShard(file, positions)
 
 
 def chosen(subset: Subset | None) -> dict:
@@ -85,6 +102,12 @@ def count(path: Path) -> int:
     """Number of samples of a file."""
     with ImageFile(path) as file:
         return len(file)
+
+
+def number(paths: Sequence[Path], subset: Subset | None) -> int:
+    """Number of samples of some files, or of a subset of them."""
+    found = sum(count(path) for path in paths)
+    return found if subset is None else min(found, subset.count)
 
 
 def _ids(path: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,13 +15,14 @@ import xxhash
 from withstand.datasets.decoding import UnreadableImageError
 from withstand.errors import WithstandError
 from withstand.files import sha256
-from withstand.images import Codec, ImageFile
+from withstand.images import Codec
 from withstand.prefetch import in_order
-from withstand.steps.predict import content, count
+from withstand.steps.predict import chosen, content, number, one_by_one, parts
 from withstand.subsets import Subset
 
 if TYPE_CHECKING:
     from withstand.datasets.registry import Source
+    from withstand.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class StreamedSet:
     Attributes:
         images: the clean shards, in order.
         corruptions: a plan (see :mod:`withstand.corruptions.plan`).
+        subset: which samples; None for all.
     """
 
     dataset: str
@@ -39,25 +42,34 @@ class StreamedSet:
     seed: int
     codec: Codec
     output: Path
+    subset: Subset | None = None
 
     policy = "stored"
 
     def inputs(self) -> dict:
         """What the images are: equal for sets with the same ones."""
         made = {"corruptions": list(self.corruptions), "seed": self.seed, "codec": self.codec}
-        return {"images": [content(path) for path in self.images], **made}
+        return {"images": [content(path) for path in self.images], **made, **chosen(self.subset)}
 
     def samples(self) -> int:
         """Number of samples of all shards."""
-        return sum(count(path) for path in self.images)
+        return number(self.images, self.subset)
 
-    def shards(self, card: Mapping, device: str) -> Iterator:
+    def shards(self, card: Mapping, device: str) -> Iterator[Shard]:
         """The shards, one after the other."""
+        return one_by_one(self, card, device)
+
+    def opened(self, card: Mapping, device: str) -> Iterator[AbstractContextManager[Shard]]:
+        """The shards, each to be opened and closed by whoever reads it."""
+        for part in parts(self.images, self.subset):
+            yield self._corrupted(part, device)
+
+    @contextmanager
+    def _corrupted(self, part: AbstractContextManager[Shard], device: str) -> Iterator[Shard]:
         from withstand.shards import CorruptedShard
 
-        for path in self.images:
-            with ImageFile(path) as clean:
-                yield CorruptedShard(clean, self.corruptions, seed=self.seed, codec=self.codec, device=device)
+        with part as clean:
+            yield CorruptedShard(clean, self.corruptions, seed=self.seed, codec=self.codec, device=device)
 
 
 BLOCK = 1000
@@ -125,7 +137,11 @@ class ResizedSet:
             raise WithstandError(f"{self.dataset}: {start + len(ids):,} samples found, {stop:,} wanted")
         return ids if self.subset is None else [ids[position] for position in self.subset.positions(ids)]
 
-    def shards(self, card: Mapping, device: str) -> Iterator:
+    def opened(self, card: Mapping, device: str) -> Iterator[AbstractContextManager[Shard]]:
+        """Blocks of samples, whose images are in memory."""
+        return (nullcontext(shard) for shard in self.shards(card, device))
+
+    def shards(self, card: Mapping, device: str) -> Iterator[Shard]:
         """Blocks of samples, one after the other."""
         from withstand.models import Preprocessing, own_transform
         from withstand.shards import CorruptedShard, ReadShard
@@ -172,6 +188,7 @@ class DownloadedSet:
         images: the clean shards, in order.
         index: what a scan of the corrupted set found.
         corruptions, severities: which of them.
+        subset: which samples; None for all.
     """
 
     dataset: str
@@ -182,22 +199,32 @@ class DownloadedSet:
     severities: Sequence[int]
     output: Path
     threads: int = 1
+    subset: Subset | None = None
 
     policy = "published"
 
     def inputs(self) -> dict:
         """What the images are: equal for sets with the same ones."""
         wanted = {"corruptions": list(self.corruptions), "severities": list(self.severities)}
-        return {"images": [content(path) for path in self.images], "index": sha256(self.index), **wanted}
+        images = {"images": [content(path) for path in self.images], "index": sha256(self.index)}
+        return images | wanted | chosen(self.subset)
 
     def samples(self) -> int:
         """Number of samples of all shards."""
-        return sum(count(path) for path in self.images)
+        return number(self.images, self.subset)
 
-    def shards(self, card: Mapping, device: str) -> Iterator:
+    def shards(self, card: Mapping, device: str) -> Iterator[Shard]:
         """The shards, one after the other."""
+        return one_by_one(self, card, device)
+
+    def opened(self, card: Mapping, device: str) -> Iterator[AbstractContextManager[Shard]]:
+        """The shards, each to be opened and closed by whoever reads it."""
+        for part in parts(self.images, self.subset):
+            yield self._copies(part)
+
+    @contextmanager
+    def _copies(self, part: AbstractContextManager[Shard]) -> Iterator[Shard]:
         from withstand.shards import DownloadedShard
 
-        for path in self.images:
-            with ImageFile(path) as clean:
-                yield DownloadedShard(clean, self.index, self.corruptions, self.severities, self.threads)
+        with part as clean:
+            yield DownloadedShard(clean, self.index, self.corruptions, self.severities, self.threads)

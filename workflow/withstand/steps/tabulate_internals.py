@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from withstand.predictions import METADATA, read_facts
 from withstand.steps.tabulate import RESULT_LIBRARIES, write_table
@@ -121,16 +122,27 @@ def tabulate_attention_distance(files: Sequence[Path], output: Path) -> None:
     _tabulate(files, attention_distance_rows, ATTENTION_DISTANCE, output)
 
 
-def tabulate_similarity(files: Sequence[Path], output: Path, *, between: bool = True) -> None:
-    """Write the table of similarity of layers, within each model and, at choice, between every two on one dataset."""
+def tabulate_similarity(
+    files: Sequence[Path],
+    output: Path,
+    *,
+    between_models: bool = True,
+    flattenings: Sequence[str] = ("joint", "per_sample"),
+) -> None:
+    """Write the table of similarity of layers, within each model and, at choice, between every two on one image set.
+
+    Args:
+        flattenings: how activations become observations of Pearson's correlation (see
+            :mod:`withstand.similarity`).
+    """
     from withstand.metrics.similarity import GramFile, similarity_rows
 
     facts, tables = {}, []
     for path in files:
         with GramFile(path) as file:
             facts[path] = file.facts
-            tables.append(_with_facts(similarity_rows(file), file.facts))
-    for first, second in combinations(files, 2) if between else ():
+            tables.append(_with_facts(similarity_rows(file, flattenings=flattenings), file.facts))
+    for first, second in combinations(files, 2) if between_models else ():
         if all(facts[first][name] == facts[second][name] for name in ("dataset", "family")):
             with GramFile(first) as one, GramFile(second) as other:
                 tables.append(_with_facts(similarity_rows(one, other), facts[first]))
@@ -139,12 +151,9 @@ def tabulate_similarity(files: Sequence[Path], output: Path, *, between: bool = 
 
 def _tabulate(files: Sequence[Path], rows: Callable[[Path], pd.DataFrame], schema: pa.Schema, output: Path) -> None:
     facts = [read_facts(path) for path in files]
-    tables = [_with_facts(rows(path), about) for path, about in zip(files, facts, strict=True) if _has_rows(about)]
+    filled = [(path, about) for path, about in zip(files, facts, strict=True) if pq.read_metadata(path).num_rows]
+    tables = [_with_facts(rows(path), about) for path, about in filled]
     _join(tables, facts, schema, output)
-
-
-def _has_rows(facts: Mapping) -> bool:
-    return "failure" not in facts
 
 
 def _with_facts(rows: pd.DataFrame, facts: Mapping) -> pd.DataFrame:
