@@ -9,26 +9,26 @@
 # a model more costs what is new.
 
 
-if dag.perturbations():
+if dag.attacks.perturbations():
 
     rule attack_model:
         input:
             card="results/{study}/models/{model}.json",
             weights=dag.model_weights,
-            images=dag.attacked_images,
-            files=dag.attacked_files,
+            images=dag.attacks.images,
+            files=dag.attacks.files,
         output:
-            update(dag.attack_outputs()),
+            update(dag.attacks.outputs()),
         log:
             "results/{study}/logs/attack_model/{model}.log",
         benchmark:
             "results/{study}/benchmarks/attack_model/{model}.jsonl"
         conda:
             "../envs/withstand.yaml"
-        threads: 1
+        threads: dag.attacks.reading_threads
         params:
-            runs=dag.attack_runs,
-            code=dag.attack_code,
+            runs=dag.attacks.runs,
+            code=dag.attacks.attack_code,
         message:
             "Attacking {wildcards.model}"
         shell:
@@ -39,9 +39,9 @@ if dag.perturbations():
         input:
             card="results/{study}/models/{model}.json",
             weights=dag.model_weights,
-            images=dag.attacked_images,
-            files=dag.attacked_files,
-            perturbations=dag.all_perturbations,
+            images=dag.attacks.images,
+            files=dag.attacks.files,
+            perturbations=dag.attacks.all_perturbations,
         output:
             update("results/{study}/transfer/{model}.parquet"),
         log:
@@ -50,11 +50,11 @@ if dag.perturbations():
             "results/{study}/benchmarks/transfer_perturbations/{model}.jsonl"
         conda:
             "../envs/withstand.yaml"
-        threads: 1
+        threads: dag.attacks.reading_threads
         params:
-            images=dag.transfer_set,
-            sources=dag.transfer_sources,
-            code=dag.transfer_code,
+            images=dag.attacks.transfer_set,
+            sources=dag.attacks.transfer_sources,
+            code=dag.attacks.transfer_code,
         message:
             "Showing {wildcards.model} the perturbations made for all models"
         shell:
@@ -66,8 +66,8 @@ rule attack_spatial:
     input:
         card="results/{study}/models/{model}.json",
         weights=dag.model_weights,
-        images=dag.attacked_images,
-        files=dag.attacked_files,
+        images=dag.attacks.images,
+        files=dag.attacks.files,
     output:
         "results/{study}/spatial/{model}.parquet",
     log:
@@ -76,11 +76,11 @@ rule attack_spatial:
         "results/{study}/benchmarks/attack_spatial/{model}.jsonl"
     conda:
         "../envs/withstand.yaml"
-    threads: 1
+    threads: dag.attacks.reading_threads
     params:
-        images=dag.spatial_set,
-        grid=dag.spatial_grid,
-        code=dag.spatial_code,
+        images=dag.attacks.spatial_set,
+        grid=dag.attacks.spatial_grid,
+        code=dag.attacks.spatial_code,
     message:
         "Rotating and translating images for {wildcards.model}"
     shell:

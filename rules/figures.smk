@@ -156,7 +156,7 @@ rule draw_corruptions:
 
 rule draw_attacks:
     input:
-        table=dag.attack_table,
+        table=dag.attacks.table,
         models="results/{study}/tables/models.parquet",
     output:
         svg=report(
@@ -178,7 +178,7 @@ rule draw_attacks:
         "../envs/withstand.yaml"
     params:
         style=dag.figure_style,
-        chosen=dag.attack_options,
+        chosen=dag.attacks.figure_options,
         code=dag.figure_code,
     message:
         "Drawing {wildcards.figure}"
@@ -207,14 +207,14 @@ use rule draw_attacks as draw_transfer with:
         "results/{study}/benchmarks/draw_transfer/{figure}.{attack}.jsonl"
     wildcard_constraints:
         figure="transfer",
-        attack=alternatives(dag.perturbations()),
+        attack=alternatives(dag.attacks.perturbations()),
     message:
         "Drawing the transfer of {wildcards.attack} between models"
 
 
 rule draw_perturbations:
     input:
-        perturbations=dag.all_perturbations,
+        perturbations=dag.attacks.all_perturbations,
         table="results/{study}/tables/patch_alignment.parquet",
         models="results/{study}/tables/models.parquet",
     output:
@@ -231,7 +231,7 @@ rule draw_perturbations:
     benchmark:
         "results/{study}/benchmarks/draw_perturbations/{attack}.jsonl"
     wildcard_constraints:
-        attack=alternatives(dag.perturbations()),
+        attack=alternatives(dag.attacks.perturbations()),
     localrule: True
     conda:
         "../envs/withstand.yaml"

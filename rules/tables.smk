@@ -112,7 +112,7 @@ rule tabulate_models:
 
 rule tabulate_attacks:
     input:
-        dag.attack_predictions,
+        dag.attacks.predictions,
     output:
         "results/{study}/tables/attacks.parquet",
     log:
@@ -132,8 +132,8 @@ rule tabulate_attacks:
 
 rule tabulate_transfer:
     input:
-        answers=dag.transfers,
-        clean=dag.attacked_clean_predictions,
+        answers=dag.attacks.transfers,
+        clean=dag.attacks.clean_predictions,
     output:
         "results/{study}/tables/transfer.parquet",
     log:
@@ -145,7 +145,7 @@ rule tabulate_transfer:
         "../envs/withstand.yaml"
     params:
         step="tabulate-transfer",
-        clean=dag.clean_options,
+        clean=dag.attacks.clean_options,
         code=code_digest("withstand.steps.tabulate_attacks:tabulate_transfer"),
     message:
         "Tabulating the transfer of perturbations between models"
@@ -155,8 +155,8 @@ rule tabulate_transfer:
 
 use rule tabulate_transfer as tabulate_spatial with:
     input:
-        answers=dag.spatial_answers,
-        clean=dag.attacked_clean_predictions,
+        answers=dag.attacks.spatial_answers,
+        clean=dag.attacks.clean_predictions,
     output:
         "results/{study}/tables/spatial.parquet",
     log:
@@ -165,7 +165,7 @@ use rule tabulate_transfer as tabulate_spatial with:
         "results/{study}/benchmarks/tabulate_spatial/spatial.jsonl"
     params:
         step="tabulate-spatial",
-        clean=dag.clean_options,
+        clean=dag.attacks.clean_options,
         code=code_digest("withstand.steps.tabulate_attacks:tabulate_spatial"),
     message:
         "Tabulating rotations and translations"
@@ -173,8 +173,8 @@ use rule tabulate_transfer as tabulate_spatial with:
 
 rule tabulate_patch_alignment:
     input:
-        perturbations=dag.all_perturbations,
-        cards=dag.attacked_cards,
+        perturbations=dag.attacks.all_perturbations,
+        cards=dag.attacks.cards,
     output:
         "results/{study}/tables/patch_alignment.parquet",
     log:
@@ -185,10 +185,10 @@ rule tabulate_patch_alignment:
     conda:
         "../envs/withstand.yaml"
     params:
-        cards=dag.card_options,
-        source=dag.attacked_source,
-        patch_sizes=dag.patch_sizes,
-        code=dag.alignment_code,
+        cards=dag.attacks.card_options,
+        source=dag.attacks.source,
+        patch_sizes=dag.attacks.patch_sizes,
+        code=dag.attacks.alignment_code,
     message:
         "Measuring where perturbations are large"
     shell:

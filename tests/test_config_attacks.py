@@ -79,7 +79,7 @@ def test_wrong_attacks_are_told_before_any_job(study, message):
 
 
 def runs(study: dict) -> list[dict]:
-    return json.loads(Dag(load_study(study)).attack_runs(Wildcards(fromdict={"model": "vit"})))
+    return json.loads(Dag(load_study(study)).attacks.runs(Wildcards(fromdict={"model": "vit"})))
 
 
 def test_what_an_attack_is_given():

@@ -14,6 +14,7 @@ from pathlib import Path
 from withstand import zoo
 from withstand.config import CLEAN, ConfigError, DatasetEntry, Family, ModelEntry, Study, canonical, short_digest
 from withstand.corruptions.constants import CORRUPTIONS, nearest_size
+from withstand.dag_attacks import AttacksDag
 from withstand.dag_internals import InternalsDag
 from withstand.datasets.archives import Archive
 from withstand.datasets.registry import open_source
@@ -27,16 +28,6 @@ FIGURE_FORMATS = ("svg", "png", "csv")
 TABLES = ("accuracy", "failures", "models")
 SHAPE_BIAS = "shape_bias"
 """A table, and a figure of each set of cue conflict."""
-
-PERTURBATION_TABLES = ("attacks", "transfer", "patch_alignment")
-"""What is tabulated of adversarial perturbations."""
-
-PERTURBATION_FIGURES = ("transfer", "perturbations")
-"""Figures of each attack."""
-
-SPATIAL = "spatial"
-"""A table, and two figures."""
-
 
 READING_THREADS = 8
 """Threads that decode images for one job, where there are so many cores; Snakemake lowers it to those at hand."""
@@ -65,6 +56,7 @@ class Dag:
             except (LookupError, SyntaxError) as error:
                 raise ConfigError(f"config: {key}.function: {error}") from None
         self._results = f"results/{study.study}"
+        self.attacks = AttacksDag(self, self._results)
         self.internals = InternalsDag(self, self._results)
 
     # Targets
@@ -76,8 +68,7 @@ class Dag:
     def tables(self) -> list[str]:
         """The study's tables."""
         tables = [*TABLES, SHAPE_BIAS] if self.study.cue_conflict_sets() else [*TABLES]
-        tables += PERTURBATION_TABLES if self.perturbations() else ()
-        tables += [SPATIAL] if self.study.attacks and self.study.attacks.spatial else []
+        tables += self.attacks.tables()
         tables += self.internals.tables()
         return [f"{self._results}/tables/{table}.parquet" for table in tables]
 
@@ -94,9 +85,7 @@ class Dag:
         names += [f"{SHAPE_BIAS}-{dataset}" for dataset in self.study.cue_conflict_sets()]
         names += [f"samples-{dataset}" for dataset in self.study.clean_sets()]
         names += ["held_out"] if len(self.study.judged_by_accuracy()) > 1 else []
-        names += ["attacks", "patch_alignment"] if self.perturbations() else []
-        names += [f"{kind}-{attack}" for kind in PERTURBATION_FIGURES for attack in self.perturbations()]
-        names += ["spatial", "spatial_landscape"] if self.study.attacks and self.study.attacks.spatial else []
+        names += self.attacks.figures()
         names += self.internals.figures()
         return [f"{self._results}/figures/{name}.{suffix}" for name in names for suffix in FIGURE_FORMATS]
 
@@ -177,12 +166,12 @@ class Dag:
 
     def model_predictions(self, wildcards) -> list[str]:
         """The predictions of a model on all image sets."""
-        return [self._predictions(wildcards.model, *image_set) for image_set in self.study.evaluation_sets()]
+        return [self.predictions(wildcards.model, *image_set) for image_set in self.study.evaluation_sets()]
 
     def cue_conflict_predictions(self, wildcards) -> list[str]:
         """The predictions of all models on the sets whose shape and texture disagree."""
         sets = self.study.cue_conflict_sets()
-        return [self._predictions(model, dataset, CLEAN) for model in self.study.models for dataset in sets]
+        return [self.predictions(model, dataset, CLEAN) for model in self.study.models for dataset in sets]
 
     def summaries(self, wildcards) -> list[str]:
         """The accuracies of each model."""
@@ -192,67 +181,10 @@ class Dag:
         """The card of each model."""
         return [f"{self._results}/models/{model}.json" for model in self.study.models]
 
-    def attacked_images(self, wildcards) -> list[str]:
-        """The clean images that are attacked: of the store, or what an attack reads them by."""
-        dataset = self.study.attacks.dataset
-        if dataset in self.study.stored_sets():
-            return self._shards(dataset, CLEAN)
-        return self._index(dataset) + self._selection(dataset)
-
-    def attacked_files(self, wildcards) -> list[str]:
-        """The files of the source that an attack reads."""
-        dataset = self.study.attacks.dataset
-        return [] if dataset in self.study.stored_sets() else self._read_files(dataset)
-
-    def all_perturbations(self, wildcards) -> list[str]:
-        """The perturbations of every model by every attack, or by the one that a figure shows."""
-        attacks = [wildcards.attack] if wildcards.get("attack") else self.perturbations()
-        return [self._perturbations(model, attack) for model in self.study.attacked() for attack in attacks]
-
-    def attack_predictions(self, wildcards) -> list[str]:
-        """What every model makes of the perturbations that were made for it, and of the same images without."""
-        families = [CLEAN, *self.perturbations()]
-        dataset = self.study.attacks.dataset
-        return [self._predictions(model, dataset, name) for model in self.study.attacked() for name in families]
-
-    def attacked_clean_predictions(self, wildcards) -> list[str]:
-        """What every model makes of the images that are attacked."""
-        return [self._predictions(model, self.study.attacks.dataset, CLEAN) for model in self.study.attacked()]
-
-    def attacked_cards(self, wildcards) -> list[str]:
-        """The cards of the models that are attacked."""
-        return [f"{self._results}/models/{model}.json" for model in self.study.attacked()]
-
-    def clean_options(self, wildcards) -> list[str]:
-        """The same as options."""
-        return [f"--clean={path}" for path in self.attacked_clean_predictions(wildcards)]
-
-    def card_options(self, wildcards) -> list[str]:
-        """The cards of the models that are attacked as options."""
-        return [f"--card={path}" for path in self.attacked_cards(wildcards)]
-
-    def attack_table(self, wildcards) -> str:
-        """The table that a figure of attacks shows."""
-        table = SPATIAL if wildcards.figure.startswith(SPATIAL) else wildcards.figure
-        return f"{self._results}/tables/{table}.parquet"
-
-    def attack_options(self, wildcards) -> list[str]:
-        """Which rows of a table of attacks a figure shows, as options."""
-        attack = [f"--attack={wildcards.attack}"] if wildcards.get("attack") else []
-        return [f"--dataset={self.study.attacks.dataset}", *attack]
-
     def remembering_tables(self, wildcards) -> list[str]:
         """The tables whose metadata say what failed."""
-        names = ("accuracy", "attacks", "transfer", SPATIAL, *self.internals.tables())
+        names = ("accuracy", "attacks", "transfer", "spatial", *self.internals.tables())
         return [path for path in self.tables() if Path(path).stem in names]
-
-    def transfers(self, wildcards) -> list[str]:
-        """What every model makes of the perturbations of every other."""
-        return [f"{self._results}/transfer/{model}.parquet" for model in self.study.attacked()]
-
-    def spatial_answers(self, wildcards) -> list[str]:
-        """What every model makes of rotations and translations."""
-        return [f"{self._results}/spatial/{model}.parquet" for model in self.study.attacked()]
 
     # Image sets that steps of several kinds take
 
@@ -286,24 +218,10 @@ class Dag:
             return []
         return self._streaming_code(_Names(dataset=dataset, family=family), family)
 
-    def model_code(self, model: str) -> list[str]:
-        """The code that makes a model what it is: the user's own function, interventions."""
-        return self._model_code(model)
-
     def _is_stored(self, dataset: str, family: str) -> bool:
         return dataset in self.study.stored_sets() if family == CLEAN else family in self.study.stored_families()
 
     # Outputs
-
-    def perturbations(self) -> list[str]:
-        """The adversarial perturbations by name."""
-        return [] if self.study.attacks is None else sorted(self.study.attacks.perturbations)
-
-    def attack_outputs(self) -> list[str]:
-        """What the attacks on one model, a wildcard, make."""
-        files = [f"results/{{study}}/attacks/{{model}}/{attack}.h5" for attack in self.perturbations()]
-        folder = "results/{study}/predictions/{model}"
-        return files + [f"{folder}/{self.study.attacks.dataset}/{attack}.parquet" for attack in self.perturbations()]
 
     def clean_predictions(self) -> list[str]:
         """The predictions of one model, a wildcard, on the stored clean images of all datasets."""
@@ -378,7 +296,7 @@ class Dag:
         """One image set whose images `withstand predict` makes, or reads from the source, itself."""
         family = wildcards.get("family", CLEAN)
         names = {"dataset": wildcards.dataset, "family": family}
-        output = {"output": self._predictions(wildcards.model, wildcards.dataset, family)}
+        output = {"output": self.predictions(wildcards.model, wildcards.dataset, family)}
         return canonical([names | self._streamed(wildcards, family) | output])
 
     def _streamed(self, wildcards, family: str) -> dict:
@@ -405,53 +323,6 @@ class Dag:
             "policy": "model" if family == CLEAN else "corrupt_after_resize",
             **(index[0] if index else {}),
         }
-
-    def _attacked_set(self, output: str, family: str) -> dict:
-        """The clean images that are attacked, as the steps of attacks take them."""
-        dataset = self.study.attacks.dataset
-        names = {"dataset": dataset, "family": family, "output": output, "subset": self.study.attacked_subset()}
-        if dataset in self.study.stored_sets():
-            return names | {"images": self._shards(dataset, CLEAN)}
-        made = {"seed": self.study.seed, "codec": self.study.images.codec}
-        return names | made | self._read_from_source(dataset, CLEAN)
-
-    def attack_runs(self, wildcards) -> str:
-        """The attacks on a model as `withstand attack` takes them."""
-        runs = []
-        for name in self.perturbations():
-            about = {"name": name, "seed": self.study.seed}
-            output = self._predictions(wildcards.model, self.study.attacks.dataset, name)
-            runs.append(
-                self._attacked_set(output, name)
-                | {"attack": self.study.attacks.perturbations[name].spec | about}
-                | {"perturbations": self._perturbations(wildcards.model, name)}
-            )
-        return canonical(runs)
-
-    def transfer_set(self, wildcards) -> str:
-        """The images that perturbations are shown on, as `withstand transfer` takes them."""
-        return canonical(self._attacked_set(f"{self._results}/transfer/{wildcards.model}.parquet", CLEAN))
-
-    def transfer_sources(self, wildcards) -> str:
-        """The perturbations of every model, as `withstand transfer` takes them."""
-        pairs = [(model, attack) for model in self.study.attacked() for attack in self.perturbations()]
-        return canonical([[model, attack, self._perturbations(model, attack)] for model, attack in pairs])
-
-    def spatial_set(self, wildcards) -> str:
-        """The images that are rotated and translated, as `withstand attack-spatial` takes them."""
-        return canonical(self._attacked_set(f"{self._results}/spatial/{wildcards.model}.parquet", CLEAN))
-
-    def spatial_grid(self, wildcards) -> str:
-        """The rotations and translations."""
-        return canonical(self.study.attacks.spatial.spec | {"seed": self.study.seed})
-
-    def patch_sizes(self, wildcards) -> str:
-        """Squares whose borders perturbations are compared with, besides models' own patches."""
-        return canonical(sorted(self.study.attacks.patch_sizes))
-
-    def attacked_source(self, wildcards) -> str:
-        """The source of the images that are attacked."""
-        return canonical(self.study.source_spec(self.study.attacks.dataset))
 
     def predicted_clean_sets(self, wildcards) -> str:
         """The clean images of all datasets as `withstand predict` takes them."""
@@ -542,31 +413,8 @@ class Dag:
 
     # Digests of the code that shapes a result
 
-    def attack_code(self, wildcards) -> str:
-        return code_digest("withstand.steps.attack:attack", *self._attacked_samples_code(wildcards.model))
-
-    def transfer_code(self, wildcards) -> str:
-        return code_digest("withstand.steps.transfer:transfer", *self._attacked_samples_code(wildcards.model))
-
-    def spatial_code(self, wildcards) -> str:
-        return code_digest(
-            "withstand.steps.attack_spatial:attack_spatial", *self._attacked_samples_code(wildcards.model)
-        )
-
-    def alignment_code(self, wildcards) -> str:
-        kind = self.study.datasets[self.study.attacks.dataset].source.kind
-        return code_digest(
-            "withstand.steps.tabulate_attacks:tabulate_patch_alignment", f"withstand.datasets.{kind}:Source"
-        )
-
-    def _attacked_samples_code(self, model: str) -> list[str]:
-        """A model's own function, and the code that reads samples where a job reads them from the source."""
-        dataset = self.study.attacks.dataset
-        read = [] if dataset in self.study.stored_sets() else [self._samples_code(dataset)]
-        return [*read, *self._model_code(model)]
-
     def card_code(self, wildcards) -> str:
-        return code_digest("withstand.steps.models:write_card", *self._model_code(wildcards.model))
+        return code_digest("withstand.steps.models:write_card", *self.model_code(wildcards.model))
 
     def search_code(self, wildcards) -> str:
         reference = self._entry_code(self.study.references()[wildcards.dataset])
@@ -577,11 +425,11 @@ class Dag:
         return code_digest("withstand.steps.index:index_source", f"withstand.datasets.{kind}:Source")
 
     def prediction_code(self, wildcards) -> str:
-        return code_digest("withstand.steps.predict:predict", *self._model_code(wildcards.model))
+        return code_digest("withstand.steps.predict:predict", *self.model_code(wildcards.model))
 
     def streamed_code(self, wildcards) -> str:
         made = self._streaming_code(wildcards, wildcards.get("family", CLEAN))
-        return code_digest("withstand.steps.predict:predict", *made, *self._model_code(wildcards.model))
+        return code_digest("withstand.steps.predict:predict", *made, *self.model_code(wildcards.model))
 
     def _streaming_code(self, wildcards, family: str) -> list[str]:
         if self._is_downloaded(family):
@@ -630,9 +478,6 @@ class Dag:
     def _read_files(self, dataset: str) -> list[str]:
         return open_source(self.study.source_spec(dataset)).inputs() if self._index(dataset) else []
 
-    def _perturbations(self, model: str, attack: str) -> str:
-        return f"{self._results}/attacks/{model}/{attack}.h5"
-
     def _is_downloaded(self, family: str) -> bool:
         return family in self.study.downloaded_families()
 
@@ -665,7 +510,8 @@ class Dag:
             for archive in source.archives()
         }
 
-    def _predictions(self, model: str, dataset: str, family: str) -> str:
+    def predictions(self, model: str, dataset: str, family: str) -> str:
+        """The file of predictions of a model on an image set."""
         return f"{self._results}/predictions/{model}/{dataset}/{family}.parquet"
 
     def _image_set(self, model: str, dataset: str, family: str) -> dict:
@@ -674,7 +520,7 @@ class Dag:
             "dataset": dataset,
             "family": family,
             "images": self._shards(dataset, family),
-            "output": self._predictions(model, dataset, family),
+            "output": self.predictions(model, dataset, family),
             **published,
         }
 
@@ -709,7 +555,7 @@ class Dag:
         names = {name for recipe in recipes for name in (recipe.dataset, recipe.validation)}
         return {self._training_name(name): name for name in names}
 
-    def _model_code(self, model: str) -> list[str]:
+    def model_code(self, model: str) -> list[str]:
         return self._entry_code(self.study.models[model])
 
     @staticmethod
