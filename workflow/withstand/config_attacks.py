@@ -8,16 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from withstand.config_sources import Id, Strict, are_unique
+from withstand.config_sources import Id, Strict, are_unique, exact
 
 
-def _fraction(value: object) -> Fraction:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
-        raise ValueError("expected a number or a fraction such as 1/255")
-    try:
-        number = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError("expected a number or a fraction such as 1/255") from None
+def _length(value: object) -> Fraction:
+    number = exact(value, "a number or a fraction such as 1/255")
     if number <= 0:
         raise ValueError("expected a positive number")
     return number
@@ -25,7 +20,7 @@ def _fraction(value: object) -> Fraction:
 
 Length = Annotated[
     Fraction,
-    BeforeValidator(_fraction),
+    BeforeValidator(_length),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
 ]

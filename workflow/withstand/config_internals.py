@@ -7,19 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from withstand.config_sources import Strict, are_unique
+from withstand.config_sources import Strict, are_unique, exact
 
 Part = Literal["block", "mlp", "attention"]
 Count = Annotated[int, Field(ge=1)]
 
 
 def _share(value: object) -> Fraction:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
-        raise ValueError("expected a share of the grid, from 0 to 1, or a fraction such as 2/14")
-    try:
-        share = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError("expected a share of the grid, from 0 to 1, or a fraction such as 2/14") from None
+    share = exact(value, "a share of the grid, from 0 to 1, or a fraction such as 2/14")
     if not 0 <= share <= 1:
         raise ValueError("expected a share of the grid, from 0 to 1")
     return share

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +33,18 @@ def _is_id(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
         raise ValueError("a name is letters, digits, '_' and '-', beginning with a letter or digit")
     return text
+
+
+def exact(value: object, expected: str) -> Fraction:
+    """A number as YAML gives it, or a text such as ``1/255``, without rounding.
+
+    Raises:
+        ValueError: if it is none; what was ``expected`` stands in it.
+    """
+    if not isinstance(value, bool) and isinstance(value, (int, float, str, Fraction)):
+        with suppress(ValueError, ZeroDivisionError):
+            return Fraction(str(value))
+    raise ValueError(f"expected {expected}")
 
 
 Id = Annotated[str, AfterValidator(_is_id)]

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar, Self
 
 import h5py
 import hdf5plugin
@@ -41,15 +42,30 @@ def create(path: str | Path) -> Iterator[h5py.File]:
                 file.close()
 
 
-def open_file(path: Path, kind: str) -> h5py.File:
-    """Open a file to read.
-
-    Args:
-        kind: what its attribute ``format`` must be.
+class OpenFile:
+    """A file that is open for reading, of the ``format`` of its class. Use it as a context manager.
 
     Raises:
         Hdf5Error: if the file is missing, truncated, or of another format.
     """
+
+    format: ClassVar[str]
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = _open(self.path, self.format)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _open(path: Path, kind: str) -> h5py.File:
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:

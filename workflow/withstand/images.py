@@ -222,22 +222,10 @@ def _write_samples(file: h5py.File, samples: Samples) -> None:
     file.attrs["label_space"] = samples.label_space
 
 
-class ImageFile:
-    """A file of the store, open for reading. Use it as a context manager.
+class ImageFile(hdf5.OpenFile):
+    """A file of the store, open for reading."""
 
-    Raises:
-        Hdf5Error: if the file is missing, truncated, or not of this format.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._file = hdf5.open_file(self.path, FORMAT)
-
-    def __enter__(self) -> ImageFile:
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self._file.close()
+    format = FORMAT
 
     def __len__(self) -> int:
         return self._file["labels"].shape[0]

@@ -110,25 +110,10 @@ def _write_attributes(file: h5py.File, facts: Mapping, unit: Fraction | None, fa
     file.attrs.update(given | {"facts": json.dumps(dict(facts), sort_keys=True)})
 
 
-class PerturbationFile:
-    """A file of perturbations, open for reading. Use it as a context manager.
+class PerturbationFile(hdf5.OpenFile):
+    """A file of perturbations, open for reading."""
 
-    Raises:
-        Hdf5Error: if the file is missing, truncated, or of another format.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._file = hdf5.open_file(self.path, FORMAT)
-
-    def __enter__(self) -> PerturbationFile:
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._file.close()
+    format = FORMAT
 
     @property
     def facts(self) -> dict:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -20,22 +19,10 @@ from withstand.similarity import Estimate, Moments, cka
 FLATTENINGS = ("joint", "per_sample")
 
 
-class GramFile:
-    """A file of Gram matrices, open for reading. Use it as a context manager.
+class GramFile(hdf5.OpenFile):
+    """A file of Gram matrices, open for reading."""
 
-    Raises:
-        Hdf5Error: if it is none.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = hdf5.open_file(path, GRAMS_FORMAT)
-
-    def __enter__(self) -> GramFile:
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self._file.close()
+    format = GRAMS_FORMAT
 
     @property
     def facts(self) -> dict:
