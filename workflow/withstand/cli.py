@@ -339,14 +339,18 @@ def take_images(clean: Path, index: Path, wanted: dict, codec, code: str | None,
     run(clean, index, wanted, codec=codec, output=output, origin={"code": code}, threads=threads)
 
 
+def _model_options(command: Callable) -> Callable:
+    """Options of a step that runs a model over images."""
+    card = click.option("--card", type=INPUT, required=True, help="The model's card.")
+    for option in (threads_option, device_option, batch_option, weights_option, card):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("image_sets", type=JSON)
-@click.option("--card", type=INPUT, required=True, help="The model's card.")
-@weights_option
-@batch_option
+@_model_options
 @code_option
-@device_option
-@threads_option
 def predict(
     image_sets, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str, threads: int
 ) -> None:
@@ -390,12 +394,8 @@ def _open_image_set(given: dict, threads: int):
 
 @main.command()
 @click.argument("runs", type=JSON)
-@click.option("--card", type=INPUT, required=True, help="The model's card.")
-@weights_option
-@batch_option
+@_model_options
 @code_option
-@device_option
-@threads_option
 def attack(
     runs, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str, threads: int
 ) -> None:
@@ -428,12 +428,8 @@ def _without(given: dict, *keys: str) -> dict:
 @main.command()
 @click.argument("image_set", type=JSON)
 @click.option("--sources", type=JSON, required=True, help="List of [model, attack, file of perturbations] (JSON).")
-@click.option("--card", type=INPUT, required=True, help="The card of the model that is shown the images.")
-@weights_option
-@batch_option
+@_model_options
 @code_option
-@device_option
-@threads_option
 def transfer(
     image_set, sources, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str, threads: int
 ) -> None:
@@ -454,12 +450,8 @@ def transfer(
 @main.command()
 @click.argument("image_set", type=JSON)
 @click.option("--grid", type=JSON, required=True, help="Rotations and translations (JSON).")
-@click.option("--card", type=INPUT, required=True, help="The model's card.")
-@weights_option
-@batch_option
+@_model_options
 @code_option
-@device_option
-@threads_option
 def attack_spatial(
     image_set, grid, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str, threads: int
 ) -> None:
@@ -479,11 +471,7 @@ def attack_spatial(
 
 @main.command()
 @click.argument("experiments", type=JSON)
-@click.option("--card", type=INPUT, required=True, help="The model's card.")
-@weights_option
-@batch_option
-@device_option
-@threads_option
+@_model_options
 def measure_internals(
     experiments, card: Path, weights: Path | None, batch_size: int, device: str, threads: int
 ) -> None:
