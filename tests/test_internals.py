@@ -2,12 +2,14 @@ import json
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib import import_module
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import timm
 import torch
 from scipy import stats
 from snakemake.iocontainers import Wildcards
@@ -18,7 +20,7 @@ from withstand import images, internals, models, zoo
 from withstand.config import load_study
 from withstand.dag import Dag
 from withstand.datasets.registry import open_source
-from withstand.errors import ModelError, WithstandError
+from withstand.errors import ModelError, NotApplicableError, WithstandError
 from withstand.figures.style import Style, figure_style, save
 from withstand.images import ImageFile
 from withstand.inference import Forward
@@ -378,6 +380,68 @@ def test_memory_that_runs_out_costs_no_pass(subset, tmp_path):
     assert np.allclose(first, second, rtol=1e-4, atol=1e-4 * np.abs(second).max())
 
 
+def test_memory_that_runs_out_beside_the_model_costs_no_sample(subset, tmp_path, monkeypatch):
+    add, hungry = internals.Correlator.add, []
+
+    def run_out(self, layers):
+        if len(layers[0]) > 3:
+            hungry.append(len(layers[0]))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        add(self, layers)
+
+    settings = {"outputs": 10, "facts": FACTS, "batch_size": 8, "protocol": GramProtocol(minibatch=8, memory=1 << 18)}
+    internals.measure_grams(load("vit_p16_base"), subset, tmp_path / "b", **settings)
+    monkeypatch.setattr(internals.Correlator, "add", run_out)
+    internals.measure_grams(load("vit_p16_base"), subset, tmp_path / "a", **settings)
+    assert hungry == [8, 4]
+    with h5py.File(tmp_path / "a") as one, h5py.File(tmp_path / "b") as other:
+        for path in ("all_tokens", "summary", "pearson/all_tokens/product"):
+            first, second = (file[f"clean/0/{path}"][()] for file in (one, other))
+            assert np.allclose(first, second, rtol=1e-4, atol=1e-4 * np.abs(second).max())  # sums in another order
+
+
+def test_a_class_token_that_is_the_same_for_all_samples_has_no_similarity(subset, tmp_path):
+    model = load("vit_p16_base")
+    facts, protocol = FACTS | {"summary": "class_token"}, GramProtocol(minibatch=8)
+    with intervene(model, Lesion("attention", (0, 1))):  # without attention it hears nothing of the image
+        internals.measure_grams(model, subset, tmp_path / "x", outputs=10, facts=facts, batch_size=8, protocol=protocol)
+    with GramFile(tmp_path / "x") as file:
+        rows = similarity_rows(file)
+    for metric in ("cka", "cka_biased"):
+        found = rows[rows["metric"] == metric]
+        counts = found.groupby("tokens")["layer"].unique().map(list)
+        assert counts["all_tokens"] == [0, 1, 2, 3, 4, 5] and counts["summary"] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("part", ["attention", "block"])
+def test_heads_that_a_lesion_has_left_are_measured(subset, tmp_path, part):
+    model, settings = load("vit_p16_base"), {"outputs": 10, "facts": FACTS, "batch_size": 10}
+    with intervene(model, Lesion(part, (0, 3))):
+        internals.measure_attention_distance(model, subset, tmp_path / "x", **settings)
+    table = pd.read_parquet(tmp_path / "x")
+    assert table.groupby("block").size().index.tolist() == [1, 2, 4, 5]
+    assert len(table) == SAMPLES * 4 * (table["head"].max() + 1)
+    with intervene(model, Lesion(part, range(6))), pytest.raises(NotApplicableError, match="left no attention"):
+        internals.measure_attention_distance(model, subset, tmp_path / "y", **settings)
+    assert not (tmp_path / "y").exists()
+
+
+def test_a_network_whose_blocks_all_change_the_shape_has_no_lesions(subset, tmp_path):
+    network = timm.create_model("resnet14t", num_classes=10)
+    model = models.Classifier(network, models.Preprocessing(64, (0.5,) * 3, (0.5,) * 3), "shapetex").eval()
+    internals.measure_lesions(model, subset, tmp_path / "x", outputs=10, facts=FACTS, seed=0, batch_size=24)
+    assert set(pd.read_parquet(tmp_path / "x")["part"]) == {"none"}
+    reasons = read_facts(tmp_path / "x")["not_applicable"]
+    assert [entry["reason"] for entry in reasons] == ["no block keeps the shape"] * 3
+
+
+def test_chance_is_that_of_the_label_mode():
+    about = {"subset": np.arange(200), "categories": None}
+    assert internals.chance(SimpleNamespace(**about), 1000, ("all", "subset")) == {"all": 0.001, "subset": 0.005}
+    about = {"subset": np.arange(16), "categories": [[0], [1, 2]] * 8}
+    assert internals.chance(SimpleNamespace(**about), 1000, ("categories",)) == {"categories": 1 / 16}
+
+
 @pytest.mark.parametrize("function", ["broken", "not_finite"])
 def test_a_model_that_fails_is_recorded(tmp_path, shards, function):
     outputs = look_into(tmp_path / function, own(function), None, shards)
@@ -570,6 +634,20 @@ def test_figures_of_corrupted_images_show_what_is_pooled(tmp_path, tables):
         assert (
             f"test, weather: {SAMPLES} images under every corruption and severity" in (tmp_path / "a.svg").read_text()
         )
+
+
+@pytest.mark.parametrize("figure", ["layer_correlation", "layer_similarity", "model_similarity"])
+def test_layers_without_similarity_stay_grey(tmp_path, tables, figure):
+    table = pd.read_parquet(tables["similarity"])
+    tokens = "all_tokens" if figure == "model_similarity" else "summary"
+    gone = (table["tokens"] == tokens) & (table["model"] == NAMES[0]) & (table["other_model"] == NAMES[0])
+    module = import_module(f"withstand.figures.{figure}")
+    models_ = pd.DataFrame({"model": NAMES, "family": "ViT", "parameters": 1, "pretraining_images": None})
+    drawn = module.select(table[~gone], models_)
+    with figure_style():
+        save(module.draw(drawn, Style(models=NAMES)), tmp_path / "a.svg", tmp_path / "a.png", 80)
+    text = (tmp_path / "a.svg").read_text()
+    assert all(f">{name}<" in text for name in NAMES)
 
 
 def test_the_flattening_that_stands_first_is_drawn(tables):

@@ -237,12 +237,17 @@ class Passes:
             except Exception as error:
                 if not is_memory_error(error):
                     raise
-                self._step_down()
+                self.step_down()
                 continue
             start = stop
         return parts
 
-    def _step_down(self) -> None:
+    def step_down(self) -> None:
+        """Halve the passes from now on.
+
+        Raises:
+            WithstandError: if they are of one image already.
+        """
         if self.batch_size == 1:
             raise WithstandError(f"out of memory on {self._device} with a single image")
         self.batch_size //= 2

@@ -26,7 +26,7 @@
     prefix_share float32
 
 The metadata of each file is that of predictions: ``failure`` where the model failed, ``not_applicable`` for what its
-architecture has not, ``protocol`` for the choices made, ``depth`` and ``chance``.
+architecture has not, ``protocol`` for the choices made, ``depth``, and ``chance`` by label mode.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,7 @@ from withstand import blocks as anatomy
 from withstand import hdf5, predictions
 from withstand.errors import ModelError, NotApplicableError, WithstandError
 from withstand.images import Samples
-from withstand.inference import CPU_PIXELS, Forward, label_modes, score
+from withstand.inference import CPU_PIXELS, Forward, is_memory_error, label_modes, score
 from withstand.interventions import (
     Intervention,
     Lesion,
@@ -76,6 +75,8 @@ if TYPE_CHECKING:
 GRAMS_FORMAT = "withstand-grams-1"
 TOKENS = ("all_tokens", "summary")
 READ_AHEAD = 2
+ROUNDING = 1e-6
+"""Deviations of float32 features from their mean, as a share of it, that its rounding may cause."""
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 
@@ -134,9 +135,10 @@ def _part(samples: Samples, part: slice) -> Samples:
     return replace(samples, ids=samples.ids[part], labels=samples.labels[part], texture_labels=textures)
 
 
-def chance(samples: Samples) -> float:
-    """The accuracy of guessing one of the set's classes."""
-    return 1 / len(samples.subset)
+def chance(samples: Samples, outputs: int, modes: Sequence[str]) -> dict[str, float]:
+    """The accuracy of guessing, by label mode: one of all outputs, of the set's classes, or of its categories."""
+    choices = {"all": outputs, "subset": len(samples.subset), "categories": len(samples.categories or ())}
+    return {mode: 1 / choices[mode] for mode in modes}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -174,6 +176,8 @@ class Examiner:
             ModelError: if the model fails under a trial.
         """
         correct = np.zeros(len(trials))
+        if not trials:
+            return correct
         for part, images in self.subset.batches(condition, self.subset.slices(batch_size)):
             samples = _part(self.subset.samples, part)
             scored = [self._score(trial, images, samples) for trial in trials]
@@ -279,8 +283,9 @@ def measure_lesions(
         "not_applicable": absent,
         "depth": depth,
         "removable": removable,
-        "chance": chance(subset.samples),
+        "chance": chance(subset.samples, outputs, modes),
     }
+    limit = at_chance(facts["chance"][modes[0]], len(subset))
     forward = Forward(model, outputs, batch_size, device)
     intact = Trial({"part": "none", "design": "intact", "removed": 0, "draw": 0, "blocks": []})
     with _trial_file(output, modes, LESION_FIELDS, facts) as writer, _progress(facts, "lesions") as advance:
@@ -291,7 +296,9 @@ def measure_lesions(
                 if protocol.single:
                     trials = [_lesion(model, part, "single", 0, chosen) for chosen in single_lesions(removable)]
                     examiner.run(condition, trials, batch_size, advance)
-                _lesion_curve(examiner, condition, model, part, depth, removable, seed, batch_size, protocol, advance)
+                _lesion_curve(
+                    *(examiner, condition, model, part, depth, removable, seed, batch_size, protocol, limit, advance)
+                )
 
 
 def _arms(model: Classifier, parts: Sequence[str]) -> tuple[list[str], list[dict], int, list[int]]:
@@ -300,6 +307,8 @@ def _arms(model: Classifier, parts: Sequence[str]) -> tuple[list[str], list[dict
         depth, removable = len(anatomy.find(model.network)), anatomy.removable(model.network)
     except NotApplicableError as error:
         return [], [{"what": f"lesion of {part}", "reason": str(error)} for part in parts], 0, []
+    if not removable:
+        return [], [{"what": f"lesion of {part}", "reason": "no block keeps the shape"} for part in parts], depth, []
     arms, absent = [], []
     for part in parts:
         try:
@@ -325,10 +334,10 @@ def _lesion_curve(
     seed: int,
     batch_size: int,
     protocol: LesionProtocol,
+    limit: float,
     advance,
 ) -> None:
-    """One arm, by rising number of removed blocks, until it has reached chance."""
-    limit = at_chance(chance(examiner.subset.samples), len(examiner.subset))
+    """One arm, by rising number of removed blocks, until it has stayed within the limit of chance."""
     reached = 0
     for count in range(2, depth - 1) if protocol.counts is None else protocol.counts:
         choices = lesion_draws(seed, depth, count, draws=protocol.draws, removable=removable)
@@ -386,7 +395,8 @@ def measure_attention_limit(
     modes = label_modes(subset.samples, outputs, model.label_space)
     grid, absent = _limits(model)
     limited = {what for what in ("local", "random", "class_only") if what not in {entry["what"] for entry in absent}}
-    facts = {**facts, "not_applicable": absent, "chance": chance(subset.samples), "grid": grid, "depth": _depth(model)}
+    facts = {**facts, "not_applicable": absent, "grid": grid, "depth": _depth(model)}
+    facts["chance"] = chance(subset.samples, outputs, modes)
     forward = Forward(model, outputs, batch_size, device)
     with _trial_file(output, modes, LIMIT_FIELDS, facts) as writer, _progress(facts, "limits") as advance:
         examiner = Examiner(model, subset, writer, modes, forward)
@@ -535,9 +545,10 @@ def measure_grams(
                 writer.store(number, reader.minibatch(images, part))
                 advance(len(images))
             if protocol.activations:
-                passes = list(reader.passes(subset.read(condition, slice(0, protocol.activations))))
+                first = subset.read(condition, slice(0, protocol.activations))
+                passes = [[layer.half().cpu() for layer in layers] for layers in reader.passes(first)]
                 for layer, path in enumerate(reader.paths):
-                    writer.keep(path, torch.cat([layers[layer] for layers in passes]).half().cpu().numpy())
+                    writer.keep(path, torch.cat([layers[layer] for layers in passes]).numpy())
 
 
 def _images_at_once(batch_size: int, size: int, device: torch.device | str) -> int:
@@ -611,32 +622,41 @@ class _GramReader:
         found = anatomy.find(model.network)
         self.paths = [block.path for block in found]
         self._passes = Passes(range(len(found)))
-        self._buffers: dict[tuple, torch.Tensor] = {}
-        self._groups: list[range] | None = None
+        self._turns: list[dict[int, slice]] = []
+        self._room = torch.empty(0)
 
     def minibatch(self, images: np.ndarray, part: slice) -> dict[str, tuple[np.ndarray, object]]:
         """For each of ``TOKENS``: Gram matrices float32 (layer, n, n), and the moments of the minibatch."""
+        while True:
+            try:
+                return self._minibatch(images, part)
+            except Exception as error:
+                if not is_memory_error(error):
+                    raise
+            self._forward.passes.step_down()
+
+    def _minibatch(self, images: np.ndarray, part: slice) -> dict[str, tuple[np.ndarray, object]]:
         layers = len(self.paths)
         correlators = {tokens: Correlator(layers) for tokens in TOKENS}
         grams = {tokens: np.empty((layers, len(images), len(images)), np.float32) for tokens in TOKENS}
         summaries, turn = [], 0
-        while self._groups is None or turn < len(self._groups):
-            kept, start = {}, 0
-            for activations in self.passes(images):
-                self._groups = self._groups or self._take_turns(activations, len(images))
-                end = start + len(activations[0])
-                for layer in self._groups[turn]:
-                    kept.setdefault(layer, self._buffer(layer, activations[layer], len(images)))
-                    kept[layer][start:end] = activations[layer].flatten(1)
-                if turn == 0:
-                    summaries.append(
-                        [self._summarise(tokens).clone() for tokens in activations]
-                    )  # not all of the tokens
-                    correlators["all_tokens"].add(activations)
-                    correlators["summary"].add(summaries[-1])
-                start = end
-            for layer, features in kept.items():
-                grams["all_tokens"][layer] = self._gram(features, layer, part)
+        while turn < max(len(self._turns), 1):
+            start = 0
+            with closing(self.passes(images)) as passes:
+                for activations in passes:
+                    self._turns = self._turns or self._take_turns(activations, len(images))
+                    end = start + len(activations[0])
+                    for layer, place in self._turns[turn].items():
+                        self._room[place].view(len(images), -1)[start:end] = activations[layer].flatten(1)
+                    if turn == 0:
+                        # copies, not views that keep all of the tokens
+                        summaries.append([self._summarise(tokens).clone() for tokens in activations])
+                        correlators["all_tokens"].add(activations)
+                        correlators["summary"].add(summaries[-1])
+                    start = end
+                    del activations  # before the next pass
+            for layer, place in self._turns[turn].items():
+                grams["all_tokens"][layer] = self._gram(self._room[place].view(len(images), -1), layer, part)
             turn += 1
         for layer in range(layers):
             grams["summary"][layer] = self._gram(torch.cat([batch[layer] for batch in summaries]), layer, part)
@@ -649,31 +669,32 @@ class _GramReader:
             while start < len(images):
                 batch = images[start : start + self._forward.passes.batch_size]
                 self._forward(batch)
-                for done in self._passes.take():
-                    yield [done[number].float() for number in range(len(self.paths))]
+                taken = self._passes.take()
+                while taken:
+                    yield self._layers(taken.pop(0))  # nothing here keeps it any longer
                 start += len(batch)
 
-    def _take_turns(self, activations: Sequence[torch.Tensor], n: int) -> list[range]:
-        """Layers in groups whose activations of a minibatch fit into memory, one at the least."""
-        bounds, used = [0], 0
-        for layer, tokens in enumerate(activations):
-            size = tokens[0].numel() * n * 4
-            if used and used + size > self._memory:
-                bounds.append(layer)
-                used = 0
-            used += size
-        bounds.append(len(activations))
-        return [range(*pair) for pair in pairwise(bounds)]
+    def _layers(self, done: Mapping[int, torch.Tensor]) -> list[torch.Tensor]:
+        return [done[number].float() for number in range(len(self.paths))]
 
-    def _buffer(self, layer: int, tokens: torch.Tensor, n: int) -> torch.Tensor:
-        """Room for a layer's activations in a minibatch, (n, positions * features), used again by the next one."""
-        place = (layer - min(next(group for group in self._groups if layer in group)), tokens[0].numel())
-        if place not in self._buffers:
-            self._buffers[place] = torch.empty(n, tokens[0].numel(), device=tokens.device)
-        return self._buffers[place]
+    def _take_turns(self, activations: Sequence[torch.Tensor], n: int) -> list[dict[int, slice]]:
+        """Where the activations of a minibatch find room, layer by layer, in turns that fit into memory; a turn has one
+        layer at the least. All turns, and all minibatches, use the same room."""
+        turns, used = [{}], 0
+        for layer, tokens in enumerate(activations):
+            size = tokens[0].numel() * n
+            if used and (used + size) * 4 > self._memory:
+                turns.append({})
+                used = 0
+            turns[-1][layer] = slice(used, used + size)
+            used += size
+        largest = max(place.stop for turn in turns for place in turn.values())
+        self._room = torch.empty(largest, device=activations[0].device)
+        return turns
 
     def _gram(self, features: torch.Tensor, layer: int, part: slice) -> np.ndarray:
-        """The Gram matrix of centred features, which says the same to both estimators, and says it more precisely."""
+        """The Gram matrix of centred features, which says the same to both estimators, and says it more precisely; zero
+        where samples differ by rounding alone."""
         mean = features.mean(0)
         if not mean.isfinite().all():
             broken = int((~features.isfinite().all(1)).nonzero()[0])
@@ -681,7 +702,10 @@ class _GramReader:
             raise ModelError(
                 f"activations after block {layer} ({self.paths[layer]}) are not finite, first for {sample}"
             )
-        return gram(features.sub_(mean)).cpu().numpy()
+        deviation = features.sub_(mean).norm()
+        if deviation <= ROUNDING * math.sqrt(len(features)) * mean.norm():
+            features.zero_()
+        return gram(features).cpu().numpy()
 
 
 DISTANCE_FIELDS = (
@@ -722,13 +746,14 @@ def measure_attention_distance(
     facts = {**facts, "grid": list(grid), "prefix_tokens": prefix, "patch_pixels": patch, "depth": _depth(model)}
     at_once = _images_at_once(batch_size, subset.size, device)
     forward = Forward(model, outputs, at_once, device)
-    found = [block.index for block in anatomy.find(model.network)]
-    passes = Passes(found)
-    with (
-        attention_weights(model, lambda number, weights: passes.visit(number, meter(weights))),
-        predictions.create(output, distance_schema(facts)) as writer,
-        _progress(facts, "attention distance") as advance,
-    ):
+    passes = Passes(())
+    with ExitStack() as stack:
+        hand_over = attention_weights(model, lambda number, weights: passes.visit(number, meter(weights)))
+        passes.blocks = [block.index for block in stack.enter_context(hand_over)]
+        if not passes.blocks:
+            raise NotApplicableError("a lesion has left no attention")
+        writer = stack.enter_context(predictions.create(output, distance_schema(facts)))
+        advance = stack.enter_context(_progress(facts, "attention distance"))
         for condition in subset.conditions:
             for part, images in subset.batches(condition, subset.slices(at_once)):
                 forward(images)

@@ -175,7 +175,9 @@ def _sums(x: _Centred, y: _Centred) -> dict[str, np.ndarray]:
 
 
 def _ratio(sums: Sums) -> np.ndarray:
-    scale = np.sqrt(sums["xx"][:, None] * sums["yy"][None])
+    # the unbiased HSIC of a layer with itself may fall below 0, where it tells no samples apart
+    x, y = (np.sqrt(np.maximum(sums[name], 0)) for name in ("xx", "yy"))
+    scale = np.outer(x, y)
     return np.divide(sums["xy"], scale, out=np.full_like(sums["xy"], np.nan), where=scale > 0)
 
 

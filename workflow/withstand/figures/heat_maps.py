@@ -51,7 +51,8 @@ def draw_pairs(data: pd.DataFrame, style: Style, *, name: str, note: str) -> Fig
     for number, (axis, (model, tokens)) in enumerate(zip(drawn, product(models, TOKENS), strict=True)):
         own = data[(data["model"] == model) & (data["tokens"] == tokens)]
         image = heat_map(axis, own, lowest)
-        title = "all tokens" if tokens == "all_tokens" else SUMMARIES[own["summary"].iloc[0]]
+        summary = data.loc[data["model"] == model, "summary"].iloc[0]
+        title = "all tokens" if tokens == "all_tokens" else SUMMARIES[summary]
         axis.text(0, 1.03, title, transform=axis.transAxes, fontsize=8.5, color=MUTED)
         axis.set_xlabel("block")
         if number % 2 == 0:
@@ -67,10 +68,11 @@ def draw_pairs(data: pd.DataFrame, style: Style, *, name: str, note: str) -> Fig
 
 
 def heat_map(axis: Axes, rows: pd.DataFrame, lowest: float) -> AxesImage:
-    """Similarity of layers, the first at the lower left; cells of layers that cannot be compared stay grey."""
-    height, width = int(rows["layer"].max()) + 1, int(rows["other_layer"].max()) + 1
+    """Similarity of layers, the first at the lower left; cells of layers that cannot be compared stay grey, and so does
+    all of it without rows."""
+    height, width = (int(rows[name].max()) + 1 if len(rows) else 1 for name in ("layer", "other_layer"))
     values = np.full((height, width), np.nan)
-    values[rows["layer"], rows["other_layer"]] = rows["value"]
+    values[rows["layer"].astype(int), rows["other_layer"].astype(int)] = rows["value"]
     axis.set_facecolor(GRID)
     image = axis.imshow(values, origin="lower", cmap=COLORS, vmin=lowest, vmax=1, interpolation="nearest")
     if max(height, width) <= MOST_WITH_NUMBERS:

@@ -157,8 +157,11 @@ def _tabulate(files: Sequence[Path], rows: Callable[[Path], pd.DataFrame], schem
 
 
 def _with_facts(rows: pd.DataFrame, facts: Mapping) -> pd.DataFrame:
-    names = ("model", "dataset", "family", "policy", "chance")
-    return rows.assign(**{name: facts[name] for name in names if name in facts}) if len(rows) else rows
+    if rows.empty:
+        return rows
+    if "label_mode" in rows:
+        rows = rows.assign(chance=rows["label_mode"].map(facts["chance"]))
+    return rows.assign(**{name: facts[name] for name in ("model", "dataset", "family", "policy")})
 
 
 def _join(tables: Sequence[pd.DataFrame], facts, schema: pa.Schema, output: Path) -> None:
