@@ -22,13 +22,14 @@ from withstand.dag import Dag
 from withstand.datasets.registry import open_source
 from withstand.errors import ModelError, NotApplicableError, WithstandError
 from withstand.figures.style import Style, figure_style, save
+from withstand.grams import GramFile
 from withstand.images import ImageFile
 from withstand.inference import Forward
 from withstand.internals import GramProtocol, LesionProtocol, LimitProtocol, Shuffled
 from withstand.interventions import Lesion, RandomAttention, intervene
 from withstand.metrics.internals import lesion_rows, over_draws, proportion
 from withstand.metrics.intervals import clustered_wilson, wilson
-from withstand.metrics.similarity import GramFile, similarity_rows
+from withstand.metrics.similarity import similarity_rows
 from withstand.predictions import read_facts
 from withstand.representations import DistanceMeter, attention_weights, representations
 from withstand.shards import PartialShard

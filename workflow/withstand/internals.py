@@ -1,15 +1,6 @@
 """Experiments on the inside of one model, over a subset of an image set: the files they leave.
 
-``grams.h5``, a group for each corruption and severity, ``<corruption>/<severity>/``:
-
-    /                     attributes: format, facts (JSON)
-    sample_ids            strings (minibatch, sample): the same for all models of a study
-    layers                strings (layer): the blocks' names among the network's modules
-    all_tokens, summary   float32 (layer, minibatch, sample, sample): Gram matrices of activations, centred in each
-                          minibatch; ``summary`` is the class token, or the mean over positions where there is none
-    pearson/<tokens>/     mean (minibatch, layer), product and per_sample (minibatch, layer, layer), float64: see
-                          :class:`withstand.similarity.Moments`; <tokens> is all_tokens or summary
-    activations/<layer>   float16 (sample, position, feature), of the first samples, where they were asked for
+``grams.h5``: see :mod:`withstand.grams`.
 
 ``lesions.parquet`` and ``attention_limit.parquet``, a row for each sample and trial:
 
@@ -39,14 +30,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import pyarrow as pa
 import torch
 
 from withstand import blocks as anatomy
-from withstand import hdf5, predictions
+from withstand import predictions
 from withstand.errors import ModelError, NotApplicableError, WithstandError
+from withstand.grams import TOKENS, GramWriter, grams_file
 from withstand.images import Samples
 from withstand.inference import CPU_PIXELS, Forward, is_memory_error, label_modes, score
 from withstand.interventions import (
@@ -72,8 +63,6 @@ from withstand.subsets import Subset
 if TYPE_CHECKING:
     from withstand.shards import Shard
 
-GRAMS_FORMAT = "withstand-grams-1"
-TOKENS = ("all_tokens", "summary")
 READ_AHEAD = 2
 ROUNDING = 1e-6
 """Deviations of float32 features from their mean, as a share of it, that its rounding may cause."""
@@ -538,7 +527,7 @@ def measure_grams(
     forward = Forward(model, outputs, _images_at_once(batch_size, subset.size, device), device)
     with grams_file(output, facts) as file, _progress(facts, "Gram matrices") as advance:
         for condition in subset.conditions:
-            writer = _GramWriter(file, output, condition)
+            writer = GramWriter(file, output, condition)
             reader = _GramReader(model, forward, subset.samples, protocol.memory)
             writer.lay_out(reader.paths, [subset.samples.ids[part] for part in minibatches])
             for number, (part, images) in enumerate(subset.batches(condition, minibatches)):
@@ -554,63 +543,6 @@ def measure_grams(
 def _images_at_once(batch_size: int, size: int, device: torch.device | str) -> int:
     """As :class:`Forward` runs them, so that its batches are passes."""
     return min(batch_size, max(1, CPU_PIXELS // size**2)) if torch.device(device).type == "cpu" else batch_size
-
-
-@contextmanager
-def grams_file(output: Path, facts: Mapping) -> Iterator[h5py.File]:
-    """A new file of Gram matrices, which appears when the block ends without an error.
-
-    Raises:
-        Hdf5Error: if the disk is full or the file cannot be written.
-    """
-    with hdf5.create(output) as file:
-        with hdf5.writing(output):
-            file.attrs.update({"format": GRAMS_FORMAT, "facts": json.dumps(dict(facts), sort_keys=True)})
-        yield file
-
-
-class _GramWriter:
-    """Writes what minibatches give under one condition, one after the other."""
-
-    def __init__(self, file: h5py.File, path: Path, condition: tuple[str, int, int]) -> None:
-        self._path = path
-        with hdf5.writing(path):
-            self._group = file.create_group(f"{condition[0]}/{condition[1]}")
-
-    def lay_out(self, layers: Sequence[str], sample_ids: Sequence[Sequence[str]]) -> None:
-        """Name layers and minibatches, and make room for all."""
-        text = h5py.string_dtype()
-        depth, count, size = len(layers), len(sample_ids), len(sample_ids[0])
-        with hdf5.writing(self._path):
-            self._group.create_dataset("sample_ids", data=np.array(sample_ids, dtype=object), dtype=text)
-            self._group.create_dataset("layers", data=np.array(layers, dtype=object), dtype=text)
-            for tokens in TOKENS:
-                shape, chunks = (depth, count, size, size), (depth, 1, size, size)
-                self._group.create_dataset(
-                    tokens, shape, np.float32, chunks=chunks, compression=hdf5.fast_filter(bits=True)
-                )
-                for name, shape in (("mean", (depth,)), ("product", (depth, depth)), ("per_sample", (depth, depth))):
-                    self._group.create_dataset(f"pearson/{tokens}/{name}", (count, *shape), np.float64)
-
-    def store(self, number: int, result: Mapping) -> None:
-        """Gram matrices and moments of a minibatch."""
-        hdf5.check_space(self._path, sum(grams.nbytes for grams, _ in result.values()))
-        with hdf5.writing(self._path):
-            for tokens, (grams, moments) in result.items():
-                self._group[tokens][:, number] = grams
-                for name in ("mean", "product", "per_sample"):
-                    self._group[f"pearson/{tokens}/{name}"][number] = getattr(moments, name)[0]
-
-    def keep(self, layer: str, activations: np.ndarray) -> None:
-        """Activations of a layer themselves: float16 (sample, position, feature)."""
-        hdf5.check_space(self._path, activations.nbytes)
-        with hdf5.writing(self._path):
-            self._group.create_dataset(
-                f"activations/{layer}",
-                data=activations,
-                chunks=(1, *activations.shape[1:]),
-                compression=hdf5.fast_filter(bits=True),
-            )
 
 
 class _GramReader:

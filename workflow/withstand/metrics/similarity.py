@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-import h5py
 import numpy as np
 import pandas as pd
-import torch
 
-from withstand import hdf5
 from withstand.errors import WithstandError
-from withstand.internals import GRAMS_FORMAT, TOKENS
-from withstand.similarity import Estimate, Moments, cka
+from withstand.grams import TOKENS, GramFile
+from withstand.similarity import Estimate, cka
 
 FLATTENINGS = ("joint", "per_sample")
-
-
-class GramFile(hdf5.OpenFile):
-    """A file of Gram matrices, open for reading."""
-
-    format = GRAMS_FORMAT
-
-    @property
-    def facts(self) -> dict:
-        """What was measured, how, and why not."""
-        return json.loads(self._file.attrs["facts"])
-
-    @property
-    def conditions(self) -> list[tuple[str, int]]:
-        """Corruptions and severities; none where the model failed."""
-        return [(corruption, int(severity)) for corruption in self._file for severity in self._file[corruption]]
-
-    def layers(self, condition: tuple[str, int]) -> list[str]:
-        """The names of the model's blocks."""
-        return list(self._group(condition)["layers"].asstr()[()])
-
-    def sample_ids(self, condition: tuple[str, int]) -> np.ndarray:
-        """Which samples make a minibatch: strings (minibatches, samples)."""
-        return self._group(condition)["sample_ids"].asstr()[()]
-
-    def grams(self, condition: tuple[str, int], tokens: str) -> torch.Tensor:
-        """Gram matrices float32 (layers, minibatches, n, n)."""
-        with hdf5.reading(f"{self.path}: {tokens}"):
-            return torch.from_numpy(self._group(condition)[tokens][()])
-
-    def moments(self, condition: tuple[str, int], tokens: str) -> Moments:
-        """What correlations are made of."""
-        group = self._group(condition)[f"pearson/{tokens}"]
-        with hdf5.reading(f"{self.path}: pearson/{tokens}"):
-            return Moments(*(group[name][()] for name in ("mean", "product", "per_sample")))
-
-    def _group(self, condition: tuple[str, int]) -> h5py.Group:
-        return self._file[f"{condition[0]}/{condition[1]}"]
 
 
 def similarity_rows(

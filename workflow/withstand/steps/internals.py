@@ -99,7 +99,7 @@ def _is_current(experiment: Experiment, inputs: Mapping) -> bool:
 def _read_facts(experiment: Experiment) -> dict:
     if experiment.kind != "grams":
         return read_facts(experiment.output)
-    from withstand.metrics.similarity import GramFile
+    from withstand.grams import GramFile
 
     with GramFile(experiment.output) as file:
         return file.facts

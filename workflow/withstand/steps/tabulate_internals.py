@@ -135,7 +135,8 @@ def tabulate_similarity(
         flattenings: how activations become observations of Pearson's correlation (see
             :mod:`withstand.similarity`).
     """
-    from withstand.metrics.similarity import GramFile, similarity_rows
+    from withstand.grams import GramFile
+    from withstand.metrics.similarity import similarity_rows
 
     facts, tables = {}, []
     for path in files:
