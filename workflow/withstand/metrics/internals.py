@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import stats
 
@@ -36,19 +37,19 @@ def lesion_rows(path: Path) -> pd.DataFrame:
     ``several`` without a draw is the mean over draws, with the standard error of that mean over draws, and their range;
     one with a draw is that draw alone.
     """
-    table, facts = _read(path), read_facts(path)
+    table, facts = _read_lesions(path), read_facts(path)
     candidates, draws = sum(block > 0 for block in facts["removable"]), facts["protocol"]["draws"]
     rows = []
     for keys, trials in _trials(table, ["part", "design", "removed"]):
-        for mode, correct in _correct(trials, ["draw", "blocks"] if keys["design"] == "single" else ["draw"]):
+        for mode, correct in _correct(trials, "block" if keys["design"] == "single" else "draw"):
             about = keys | {"label_mode": mode, "metric": "accuracy"}
             if keys["design"] == "single":
-                rows += [about | {"block": int(blocks[0])} | proportion(one) for (_, blocks), one in correct.items()]
+                rows += [about | {"block": int(block)} | proportion(one) for block, one in correct.items()]
                 continue
             all_there_are = keys["design"] == "intact" or math.comb(candidates, keys["removed"]) <= draws
             rows.append(about | over_draws(np.stack(list(correct.values())), complete=all_there_are))
             if keys["design"] == "several":
-                rows += [about | {"draw": int(draw)} | proportion(one) for (draw,), one in correct.items()]
+                rows += [about | {"draw": int(draw)} | proportion(one) for draw, one in correct.items()]
     return pd.DataFrame(rows).assign(depth=facts["depth"])
 
 
@@ -60,11 +61,11 @@ def attention_limit_rows(path: Path) -> pd.DataFrame:
     """
     rows = []
     for keys, trials in _trials(_read(path), ["arm", "distance", "masked", "blocks"]):
-        for mode, correct in _correct(trials, ["draw"]):
+        for mode, correct in _correct(trials, "draw"):
             about = keys | {"label_mode": mode, "metric": "accuracy"}
             rows.append(about | over_draws(np.stack(list(correct.values())), complete=keys["arm"] != "random"))
             if keys["arm"] == "random":
-                rows += [about | {"draw": int(draw)} | proportion(one) for (draw,), one in correct.items()]
+                rows += [about | {"draw": int(draw)} | proportion(one) for draw, one in correct.items()]
     return pd.DataFrame(rows)
 
 
@@ -160,6 +161,16 @@ def _read(path: Path) -> pd.DataFrame:
     return pq.read_table(path).to_pandas()
 
 
+def _read_lesions(path: Path) -> pd.DataFrame:
+    """Rows with the ``block`` that is removed alone, -1 for none or several, in place of lists of blocks."""
+    table = pq.read_table(path)
+    counts, numbers = (function(table["blocks"]).to_numpy() for function in (pc.list_value_length, pc.list_flatten))
+    alone = counts == 1
+    block = np.full(len(counts), -1)
+    block[alone] = numbers[(counts.cumsum() - counts)[alone]]
+    return table.drop_columns("blocks").to_pandas().assign(block=block)
+
+
 def _trials(table: pd.DataFrame, by: list[str]) -> Iterator[tuple[dict, pd.DataFrame]]:
     """Rows of trials that share a condition and what was done, but for draws; where there are several conditions, also
     those that share what was done under every one."""
@@ -172,10 +183,8 @@ def _trials(table: pd.DataFrame, by: list[str]) -> Iterator[tuple[dict, pd.DataF
             yield dict.fromkeys(CONDITION) | named, trials
 
 
-def _correct(trials: pd.DataFrame, by: list[str]) -> Iterator[tuple[str, Mapping[tuple, np.ndarray]]]:
+def _correct(trials: pd.DataFrame, by: str) -> Iterator[tuple[str, Mapping[int, np.ndarray]]]:
     """For each label mode whether each image was right, bool (conditions, images), by trial, images in one order."""
-    if "blocks" in by:
-        trials = trials.assign(blocks=[tuple(blocks) for blocks in trials["blocks"]])
     for mode in (mode for mode in LABEL_MODES if f"correct_{mode}" in trials):
         groups = trials.groupby(by, sort=True)
         yield mode, {key: _by_condition(group, f"correct_{mode}") for key, group in groups}
