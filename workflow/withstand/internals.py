@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,7 +39,7 @@ from withstand import predictions
 from withstand.errors import ModelError, NotApplicableError, WithstandError
 from withstand.grams import TOKENS, GramWriter, grams_file
 from withstand.images import Samples
-from withstand.inference import CPU_PIXELS, Forward, is_memory_error, label_modes, score
+from withstand.inference import Forward, is_memory_error, label_modes, score
 from withstand.interventions import (
     Intervention,
     Lesion,
@@ -119,11 +119,6 @@ def _taken(first: Samples, places: Sequence[tuple[Shard, int]]) -> Samples:
     )
 
 
-def _part(samples: Samples, part: slice) -> Samples:
-    textures = None if samples.texture_labels is None else samples.texture_labels[part]
-    return replace(samples, ids=samples.ids[part], labels=samples.labels[part], texture_labels=textures)
-
-
 def chance(samples: Samples, outputs: int, modes: Sequence[str]) -> dict[str, float]:
     """The accuracy of guessing, by label mode: one of all outputs, of the set's classes, or of its categories."""
     choices = {"all": outputs, "subset": len(samples.subset), "categories": len(samples.categories or ())}
@@ -153,12 +148,17 @@ class Examiner:
     """
 
     def __init__(
-        self, model: Classifier, subset: Shuffled, writer: PredictionWriter, modes: Sequence[str], forward: Forward
+        self,
+        subset: Shuffled,
+        writer: PredictionWriter,
+        modes: Sequence[str],
+        forward: Forward,
+        advance: Callable[[int], None],
     ) -> None:
-        self._model, self._writer, self._modes, self._forward = model, writer, modes, forward
-        self.subset = subset
+        self._subset, self._writer, self._modes = subset, writer, modes
+        self._forward, self._advance = forward, advance
 
-    def run(self, condition: tuple[str, int, int], trials: Sequence[Trial], batch_size: int, advance) -> np.ndarray:
+    def run(self, condition: tuple[str, int, int], trials: Sequence[Trial]) -> np.ndarray:
         """Write the rows of trials under a condition; returns the accuracy of each in the first label mode.
 
         Raises:
@@ -167,13 +167,13 @@ class Examiner:
         correct = np.zeros(len(trials))
         if not trials:
             return correct
-        for part, images in self.subset.batches(condition, self.subset.slices(batch_size)):
-            samples = _part(self.subset.samples, part)
+        for part, images in self._subset.batches(condition, self._subset.slices(self._forward.passes.batch_size)):
+            samples = self._subset.samples.take(np.arange(part.start, part.stop))
             scored = [self._score(trial, images, samples) for trial in trials]
             correct += [columns[f"correct_{self._modes[0]}"].sum() for columns in scored]
             self._write(condition, trials, samples, scored)
-            advance(len(samples.ids) * len(trials))
-        return correct / len(self.subset)
+            self._advance(len(samples.ids) * len(trials))
+        return correct / len(self._subset)
 
     def _score(self, trial: Trial, images: np.ndarray, samples: Samples) -> dict[str, np.ndarray]:
         try:
@@ -278,16 +278,15 @@ def measure_lesions(
     forward = Forward(model, outputs, batch_size, device)
     intact = Trial({"part": "none", "design": "intact", "removed": 0, "draw": 0, "blocks": []})
     with _trial_file(output, modes, LESION_FIELDS, facts) as writer, _progress(facts, "lesions") as advance:
-        examiner = Examiner(model, subset, writer, modes, forward)
+        examiner = Examiner(subset, writer, modes, forward, advance)
         for condition in subset.conditions:
-            examiner.run(condition, [intact], batch_size, advance)
+            examiner.run(condition, [intact])
             for part in arms:
                 if protocol.single:
                     trials = [_lesion(model, part, "single", 0, chosen) for chosen in single_lesions(removable)]
-                    examiner.run(condition, trials, batch_size, advance)
-                _lesion_curve(
-                    *(examiner, condition, model, part, depth, removable, seed, batch_size, protocol, limit, advance)
-                )
+                    examiner.run(condition, trials)
+                curve = _lesion_curve(model, part, depth, removable, seed, protocol)
+                _run_until_chance(examiner, condition, curve, limit, protocol.stop_after)
 
 
 def _arms(model: Classifier, parts: Sequence[str]) -> tuple[list[str], list[dict], int, list[int]]:
@@ -314,28 +313,24 @@ def _lesion(model: Classifier, part: str, design: str, draw: int, chosen: tuple[
 
 
 def _lesion_curve(
-    examiner: Examiner,
-    condition: tuple[str, int, int],
-    model: Classifier,
-    part: str,
-    depth: int,
-    removable: Sequence[int],
-    seed: int,
-    batch_size: int,
-    protocol: LesionProtocol,
-    limit: float,
-    advance,
-) -> None:
-    """One arm, by rising number of removed blocks, until it has stayed within the limit of chance."""
-    reached = 0
+    model: Classifier, part: str, depth: int, removable: Sequence[int], seed: int, protocol: LesionProtocol
+) -> Iterator[list[Trial]]:
+    """The draws of one arm, by rising number of removed blocks."""
     for count in range(2, depth - 1) if protocol.counts is None else protocol.counts:
         choices = lesion_draws(seed, depth, count, draws=protocol.draws, removable=removable)
         if not choices:
             return
-        trials = [_lesion(model, part, "several", draw, chosen) for draw, chosen in enumerate(choices)]
-        accuracy = examiner.run(condition, trials, batch_size, advance).mean()
-        reached = reached + 1 if accuracy <= limit else 0
-        if protocol.stop_after and reached >= protocol.stop_after:
+        yield [_lesion(model, part, "several", draw, chosen) for draw, chosen in enumerate(choices)]
+
+
+def _run_until_chance(
+    examiner: Examiner, condition: tuple[str, int, int], curve: Iterator[list[Trial]], limit: float, stop_after: int
+) -> None:
+    """Run a curve until it has stayed within the limit of chance so many times in a row."""
+    reached = 0
+    for trials in curve:
+        reached = reached + 1 if examiner.run(condition, trials).mean() <= limit else 0
+        if stop_after and reached >= stop_after:
             return
 
 
@@ -388,10 +383,10 @@ def measure_attention_limit(
     facts["chance"] = chance(subset.samples, outputs, modes)
     forward = Forward(model, outputs, batch_size, device)
     with _trial_file(output, modes, LIMIT_FIELDS, facts) as writer, _progress(facts, "limits") as advance:
-        examiner = Examiner(model, subset, writer, modes, forward)
+        examiner = Examiner(subset, writer, modes, forward, advance)
         for condition in subset.conditions if limited else ():
             for trials in _limit_trials(model, grid, limited, seed, protocol):
-                examiner.run(condition, trials, batch_size, advance)
+                examiner.run(condition, trials)
 
 
 def _limits(model: Classifier) -> tuple[list[int] | None, list[dict]]:
@@ -459,7 +454,7 @@ def _progress(facts: Mapping, what: str) -> Iterator:
 
 
 @dataclass
-class Passes:
+class Recorded:
     """What hooks hand over in the passes of a batch; a pass that was ended by memory running out does not count.
 
     Attributes:
@@ -524,7 +519,7 @@ def measure_grams(
     minibatches = [part for part in subset.slices(protocol.minibatch) if part.stop - part.start == protocol.minibatch]
     if not minibatches:
         raise WithstandError(f"{len(subset)} samples do not fill a minibatch of {protocol.minibatch}")
-    forward = Forward(model, outputs, _images_at_once(batch_size, subset.size, device), device)
+    forward = Forward(model, outputs, batch_size, device)
     with grams_file(output, facts) as file, _progress(facts, "Gram matrices") as advance:
         for condition in subset.conditions:
             writer = GramWriter(file, output, condition)
@@ -540,11 +535,6 @@ def measure_grams(
                     writer.keep(path, torch.cat([layers[layer] for layers in passes]).numpy())
 
 
-def _images_at_once(batch_size: int, size: int, device: torch.device | str) -> int:
-    """As :class:`Forward` runs them, so that its batches are passes."""
-    return min(batch_size, max(1, CPU_PIXELS // size**2)) if torch.device(device).type == "cpu" else batch_size
-
-
 class _GramReader:
     """Runs a model over minibatches, and turns what its blocks give into Gram matrices and moments."""
 
@@ -553,7 +543,7 @@ class _GramReader:
         self._summarise = summary(model.network)
         found = anatomy.find(model.network)
         self.paths = [block.path for block in found]
-        self._passes = Passes(range(len(found)))
+        self._recorded = Recorded(range(len(found)))
         self._turns: list[dict[int, slice]] = []
         self._room = torch.empty(0)
 
@@ -596,12 +586,12 @@ class _GramReader:
 
     def passes(self, images: np.ndarray) -> Iterator[list[torch.Tensor]]:
         """What all blocks give, (n, positions, features) each, for some images at a time."""
-        with recording(self._model, self._passes.visit):
+        with recording(self._model, self._recorded.visit):
             start = 0
             while start < len(images):
-                batch = images[start : start + self._forward.passes.batch_size]
+                batch = images[start : start + self._forward.passes.most(images.shape[1] * images.shape[2])]
                 self._forward(batch)
-                taken = self._passes.take()
+                taken = self._recorded.take()
                 while taken:
                     yield self._layers(taken.pop(0))  # nothing here keeps it any longer
                 start += len(batch)
@@ -676,20 +666,20 @@ def measure_attention_distance(
     grid, prefix = anatomy.grid_of(model.network)
     patch = model.preprocessing.input_size / max(grid)
     facts = {**facts, "grid": list(grid), "prefix_tokens": prefix, "patch_pixels": patch, "depth": _depth(model)}
-    at_once = _images_at_once(batch_size, subset.size, device)
-    forward = Forward(model, outputs, at_once, device)
-    passes = Passes(())
+    forward = Forward(model, outputs, batch_size, device)
+    at_once = forward.passes.most(subset.size**2)
+    recorded = Recorded(())
     with ExitStack() as stack:
-        hand_over = attention_weights(model, lambda number, weights: passes.visit(number, meter(weights)))
-        passes.blocks = [block.index for block in stack.enter_context(hand_over)]
-        if not passes.blocks:
+        hand_over = attention_weights(model, lambda number, weights: recorded.visit(number, meter(weights)))
+        recorded.blocks = [block.index for block in stack.enter_context(hand_over)]
+        if not recorded.blocks:
             raise NotApplicableError("a lesion has left no attention")
         writer = stack.enter_context(predictions.create(output, distance_schema(facts)))
         advance = stack.enter_context(_progress(facts, "attention distance"))
         for condition in subset.conditions:
             for part, images in subset.batches(condition, subset.slices(at_once)):
                 forward(images)
-                writer.write(_distance_columns(condition, subset.samples.ids[part], passes.take()))
+                writer.write(_distance_columns(condition, subset.samples.ids[part], recorded.take()))
                 advance(len(images))
 
 

@@ -6,55 +6,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from withstand.figures.panels import (
-    MARKERS,
-    MOST_IN_A_ROW,
-    PART_COLORS,
-    PART_NAMES,
-    accuracy_axis,
-    by_part,
-    images_shown,
-    model_panels,
-    name_lines,
-    shown,
-    whole_numbers,
-)
-from withstand.figures.style import CHOICES, INK, Style, choices, footnote, in_families
+from withstand.figures.lesions import MARKERS, PART_COLORS, PART_NAMES, by_part, draw_panels, of_design
+from withstand.figures.panels import accuracy_axis, images_shown, name_lines, whole_numbers
+from withstand.figures.style import INK, Style, choices, footnote
 
 COLUMNS = [
-    "dataset",
-    "image_family",
-    "corruption",
-    "severity",
-    "model",
-    "part",
-    "block",
-    "value",
-    "low",
-    "high",
-    "n",
-    "images",
-    "chance",
+    *("dataset", "image_family", "corruption", "severity", "model", "part", "block", "value", "low", "high", "n"),
+    *("images", "chance"),
 ]
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: the intact model, and each single lesion, pooled over conditions."""
-    rows = table[table["design"].isin(["intact", "single"]) & table["label_mode"].isin(["all", "categories"])]
-    rows = shown(rows)
-    lesioned = rows.loc[rows["design"] == "single", "model"].unique()
-    return in_families(rows.loc[rows["model"].isin(lesioned), [*COLUMNS, *CHOICES]], models)
+    return of_design(table, models, "single", COLUMNS)
 
 
 def draw(data: pd.DataFrame, style: Style) -> Figure:
     """Accuracy against the removed block; a dashed line is the intact model, a dotted one chance."""
-    models = list(data["model"].unique())
-    figure, (axes,) = model_panels(models, style, height=2.3)
-    for axis, model in zip(axes, models, strict=True):
-        _panel(axis, data[data["model"] == model])
-    for axis in axes[::MOST_IN_A_ROW]:
-        axis.set_ylabel("accuracy")
-    figure.tight_layout(w_pad=1.6)
+    figure = draw_panels(data, style, _panel)
     note = (
         f"{images_shown(data, style)}; {choices(data)}.\n"
         "Dashed: intact. Dotted: chance. Removed at inference, without training again; the residual path stays. Blocks "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import ceil
 
 import matplotlib.pyplot as plt
@@ -12,11 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from withstand.figures.style import INK, MUTED, PALETTE, Style, spread, words
+from withstand.figures.style import INK, MUTED, Style, spread, words
 
-PART_COLORS = {"block": PALETTE[6], "mlp": PALETTE[0], "attention": PALETTE[1]}
-PART_NAMES = {"block": "block", "mlp": "MLP", "attention": "attention"}
-MARKERS = {"block": "s", "mlp": "o", "attention": "^"}
 MOST_IN_A_ROW = 3
 
 
@@ -102,11 +99,3 @@ def images_shown(data: pd.DataFrame, style: Style) -> str:
         return f"{name}: {count:,} images"
     every = " under every corruption and severity" if data["corruption"].isna().all() else ""
     return f"{name}, {words(family)}: {count:,} images{every}"
-
-
-def by_part(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Rows of each arm of a lesion experiment, in one order."""
-    for part in PART_COLORS:
-        own = rows[rows["part"] == part]
-        if len(own):
-            yield part, own

@@ -19,9 +19,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from scipy import stats
 
-from withstand.metrics.intervals import LEVEL, wilson
+from withstand.metrics.intervals import mean_interval, wilson
 from withstand.predictions import LABEL_MODES, read_facts
 
 CONDITION = ["corruption", "severity"]
@@ -152,9 +151,9 @@ def _effective(correct: np.ndarray, complete: bool) -> float:
 
 def mean(values: np.ndarray) -> dict:
     """A mean of independent values with Student's interval: value, low, high, n and images."""
-    n, value = len(values), float(values.mean())
-    half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * values.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
-    return {"value": value, "low": value - half, "high": value + half, "n": n, "images": n}
+    n = len(values)
+    low, high = mean_interval(values) if n > 1 else (math.nan, math.nan)
+    return {"value": float(values.mean()), "low": low, "high": high, "n": n, "images": n}
 
 
 def _read(path: Path) -> pd.DataFrame:

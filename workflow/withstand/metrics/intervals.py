@@ -1,4 +1,4 @@
-"""95% intervals of proportions."""
+"""95% intervals of proportions and means."""
 
 from __future__ import annotations
 

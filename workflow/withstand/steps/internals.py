@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from withstand.errors import ModelError, NotApplicableError
 from withstand.hdf5 import Hdf5Error
 from withstand.predictions import PredictionFileError, read_facts
-from withstand.provenance import versions
 from withstand.steps.models import read_card
 from withstand.steps.predict import ImageSet, LazyModel
 
@@ -110,13 +109,8 @@ def _facts(model: LazyModel, experiment: Experiment) -> dict:
     protocol = _protocol(experiment)
     asked = {"protocol": dict(experiment.protocol), "seed": experiment.seed}
     chosen = {"kind": experiment.kind, "seed": experiment.seed, "protocol": asdict(protocol) if protocol else {}}
-    return {
-        **{"model": model.card["model"], "dataset": image_set.dataset, "family": image_set.family},
-        **{"policy": image_set.policy, "samples": image_set.samples(), **chosen},
-        "inputs": image_set.inputs() | model.inputs(experiment.code) | asked,
-        "versions": versions(),
-        "not_applicable": [],
-    }
+    about = model.about(image_set, image_set.inputs() | model.inputs(experiment.code) | asked)
+    return about | chosen | {"samples": image_set.samples(), "not_applicable": []}
 
 
 def _protocol(experiment: Experiment) -> GramProtocol | LesionProtocol | LimitProtocol | None:
