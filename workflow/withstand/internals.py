@@ -624,10 +624,10 @@ class _GramReader:
             raise ModelError(
                 f"activations after block {layer} ({self.paths[layer]}) are not finite, first for {sample}"
             )
-        deviation = features.sub_(mean).norm()
-        if deviation <= ROUNDING * math.sqrt(len(features)) * mean.norm():
-            features.zero_()
-        return gram(features).cpu().numpy()
+        found = gram(features.sub_(mean))
+        if found.trace() <= ROUNDING**2 * len(features) * mean.square().sum():
+            found.zero_()
+        return found.cpu().numpy()
 
 
 DISTANCE_FIELDS = (
