@@ -13,6 +13,7 @@ import time
 import pandas as pd
 import psutil
 
+from withstand.images import ImageFile
 from withstand.predictions import read_facts
 from workflow_project import STUDY, WHOLE, Project
 
@@ -129,15 +130,21 @@ def test_runs_are_reproducible_and_recover_from_kills(finished, tmp_path):
 def test_ctrl_c_leaves_nothing_half_written(finished, tmp_path):
     project = finished.clone(tmp_path / "project")
     datasets = copy.deepcopy(STUDY["datasets"])
-    datasets["test"]["samples"] = 2000
+    datasets["test"]["samples"] = 4000
     project.configure(copy.deepcopy(STUDY) | {"datasets": datasets})
     corrupted = project.folder / "results/small/images/test/digital"
     process = project.start(*CORES, "results/small/images/test/digital/0000.h5")
     wait_for(lambda: list(corrupted.glob(".*.tmp")))
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=60) != 0
-    assert list(corrupted.glob("*")) == []
-    assert project.planned()["corrupt_images"] == 1
+    assert leftovers(project) == []
+    # on a busy machine the step may have ended just before the signal came
+    if not (whole := corrupted / "0000.h5").exists():
+        assert project.planned()["corrupt_images"] == 1
+        project.complete(str(whole.relative_to(project.folder)))
+    with ImageFile(whole) as file:
+        assert len(file) == 4000
+        assert file.read("jpeg_compression", 2, slice(3990, 4000)).std(axis=(1, 2, 3)).min() > 0
 
 
 def test_a_second_run_at_the_same_time_is_refused(finished, tmp_path):
