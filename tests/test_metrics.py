@@ -6,14 +6,9 @@ from scipy import stats
 
 from withstand import predictions
 from withstand.metrics.accuracy import accuracy_rows
+from withstand.metrics.conditions import read_conditions
 from withstand.metrics.intervals import clustered_wilson, wilson
-from withstand.steps.tabulate import (
-    summarise,
-    tabulate_accuracy,
-    tabulate_failures,
-    tabulate_shape_bias,
-    warnings,
-)
+from withstand.steps.tabulate import join_summaries, summarise, tabulate_failures, tabulate_shape_bias, warnings
 
 FACTS = {"model": "m", "dataset": "d", "policy": "stored", "versions": {"torch": "2.14", "timm": "1.0"}}
 
@@ -104,8 +99,8 @@ def files(tmp_path):
 
 
 def test_accuracy_is_counted_and_pooled(files):
-    rows = accuracy_rows(files)
-    everything = rows[rows["label_mode"] == "all"].astype({"severity": object})
+    everything, subset = (accuracy_rows(read_conditions(files, mode)) for mode in ("all", "subset"))
+    everything = everything.astype({"severity": object})
     found = {
         tuple(None if pd.isna(key) else key for key in (row.family, row.corruption, row.severity)): (row.value, row.n)
         for row in everything.itertuples()
@@ -129,14 +124,20 @@ def test_accuracy_is_counted_and_pooled(files):
         (None, None, None): (6 / 16, 16),
     }
     assert (everything["images"] == 4).all()
-    assert (rows[rows["label_mode"] == "subset"]["value"] == 1).all()
+    assert (subset["value"] == 1).all()
+
+
+def summarised(predicted, accuracy):
+    """Write the accuracies of a model, its other tables beside them."""
+    beside = (accuracy.with_suffix(f".{name}.parquet") for name in ("calibration", "images"))
+    summarise(predicted, accuracy, *beside)
 
 
 def test_tables_join_models_and_list_failures(tmp_path, files):
-    summarise(list(files.values()), tmp_path / "m.parquet")
+    summarised(list(files.values()), tmp_path / "m.parquet")
     predictions.write_failure(tmp_path / "failed", {**FACTS, "model": "x", "family": "clean"}, "it broke")
-    summarise([tmp_path / "failed"], tmp_path / "x.parquet")
-    tabulate_accuracy([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet")
+    summarised([tmp_path / "failed"], tmp_path / "x.parquet")
+    join_summaries([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet")
     tabulate_failures([tmp_path / "a.parquet"], tmp_path / "f.parquet")
     accuracy, failures = (pd.read_parquet(tmp_path / name) for name in ("a.parquet", "f.parquet"))
     assert set(accuracy["model"]) == {"m"}
@@ -149,9 +150,9 @@ def test_tables_join_models_and_list_failures(tmp_path, files):
 def test_mixed_versions_are_told(tmp_path, files):
     newer = {**FACTS, "family": "clean", "versions": {"torch": "2.15", "timm": "1.0"}, "model": "x"}
     predictions.write_failure(tmp_path / "newer", newer, "it broke")
-    summarise(list(files.values()), tmp_path / "m.parquet")
-    summarise([tmp_path / "newer"], tmp_path / "x.parquet")
-    tabulate_accuracy([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet")
+    summarised(list(files.values()), tmp_path / "m.parquet")
+    summarised([tmp_path / "newer"], tmp_path / "x.parquet")
+    join_summaries([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet")
     tabulate_failures([tmp_path / "a.parquet"], tmp_path / "f.parquet")
     found = warnings(tmp_path / "a.parquet", tmp_path / "f.parquet")
     assert found[1] == "results of different versions stand in one table: torch 2.14, timm 1.0; torch 2.15, timm 1.0"
@@ -159,7 +160,7 @@ def test_mixed_versions_are_told(tmp_path, files):
 
 def test_a_failed_family_is_not_pooled_away(tmp_path, files):
     predictions.write_failure(tmp_path / "broken", {**FACTS, "family": "weather"}, "it broke")
-    summarise([*files.values(), tmp_path / "broken"], tmp_path / "m.parquet")
+    summarised([*files.values(), tmp_path / "broken"], tmp_path / "m.parquet")
     rows = pd.read_parquet(tmp_path / "m.parquet")
     assert rows["family"].notna().all()
     assert {"clean", "noise", "blur"} == set(rows["family"])
@@ -167,8 +168,8 @@ def test_a_failed_family_is_not_pooled_away(tmp_path, files):
 
 def test_all_models_failed_gives_empty_tables(tmp_path):
     predictions.write_failure(tmp_path / "failed", {**FACTS, "family": "clean"}, "it broke")
-    summarise([tmp_path / "failed"], tmp_path / "x.parquet")
-    tabulate_accuracy([tmp_path / "x.parquet"], tmp_path / "a.parquet")
+    summarised([tmp_path / "failed"], tmp_path / "x.parquet")
+    join_summaries([tmp_path / "x.parquet"], tmp_path / "a.parquet")
     assert pd.read_parquet(tmp_path / "a.parquet").empty
 
 
@@ -177,7 +178,7 @@ def test_a_foreign_parquet_file_is_named(tmp_path):
     (tmp_path / "text.parquet").write_text("text")
     for name in ("foreign", "text"):
         with pytest.raises(predictions.PredictionFileError, match=rf"{name}\.parquet: not a file of predictions"):
-            summarise([tmp_path / f"{name}.parquet"], tmp_path / "out.parquet")
+            summarised([tmp_path / f"{name}.parquet"], tmp_path / "out.parquet")
 
 
 def conflict_file(path, shape, texture, failure=None) -> None:

@@ -1,13 +1,22 @@
-"""Corruption errors: a model's errors under a corruption as a share of AlexNet's (Hendrycks and Dietterich, ICLR 2019).
+"""Corruption errors: a model's errors under a corruption as a share of another's (Hendrycks and Dietterich, ICLR 2019).
 
-Everything is keyed by name: a public fork once listed corruptions in another order than AlexNet's errors, and all its
-numbers were wrong. The mean corruption error is no mean error: AlexNet's is 100 by definition.
+The other is AlexNet on ImageNet-C, and a model of the study elsewhere. Everything is keyed by name: a public fork once
+listed corruptions in another order than AlexNet's errors, and all its numbers were wrong. The mean corruption error is
+no mean error: the reference's is 100 by definition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
+
+import numpy as np
+import pandas as pd
+
+from withstand.metrics.answers import Answers
+from withstand.metrics.bootstrap import percentile_interval, resampled_means
+from withstand.metrics.conditions import CLEAN
 
 ALEXNET = {
     "gaussian_noise": (0.69528, 0.82542, 0.93554, 0.98138, 0.99452),
@@ -29,6 +38,13 @@ ALEXNET = {
 """Errors of torchvision's AlexNet on ImageNet-C as published, at severities 1 to 5 (hendrycks/robustness#10)."""
 
 
+ALEXNET_CLEAN = 0.4348
+"""Its error on clean images, as published with them."""
+
+ALEXNET_NAME = "AlexNet"
+SEVERITIES = 5
+
+
 def corruption_errors(errors: Mapping[tuple[str, int], float]) -> dict[str, float]:
     """The corruption error of each of the fifteen corruptions of ImageNet-C, in percent; AlexNet's are 100.
 
@@ -47,3 +63,95 @@ def corruption_errors(errors: Mapping[tuple[str, int], float]) -> dict[str, floa
 def mean_corruption_error(errors: Mapping[tuple[str, int], float]) -> float:
     """mCE, in percent: the mean of :func:`corruption_errors`."""
     return fmean(corruption_errors(errors).values())
+
+
+def is_imagenet_c(answers: Answers) -> bool:
+    """Whether answers are to all of the fifteen corruptions of ImageNet-C, at all five severities, and to no other."""
+    return set(answers.right) == set(ALEXNET) and set(answers.trials.values()) == {SEVERITIES}
+
+
+def corruption_error_rows(
+    corrupted: Answers, clean: Answers | None, *, baseline: str | None, alexnet: bool, seed: int
+) -> pd.DataFrame:
+    """Corruption errors of each model, and their mean over corruptions, against each reference.
+
+    Args:
+        corrupted: answers to corrupted images.
+        clean: answers to the same images as they are, which relative errors need; None if there are none.
+        baseline: a model whose errors are a reference; none where it is None or has no answers.
+        alexnet: whether AlexNet's errors are one too: images are ImageNet's.
+
+    Returns columns model, corruption (None for the mean), reference, metric (``ce`` and ``relative_ce``, for the mean
+    ``mce`` and ``relative_mce``), value (percent), low, high (95%, by a bootstrap over images, in which the baseline is
+    shown the same images), n and images. A relative error compares what is lost to corruption; where the reference
+    loses nothing it has no value.
+    """
+    names, images = list(corrupted.right), len(corrupted.ids)
+    if clean is not None:
+        models = [model for model in corrupted.models if model in clean.models]
+        corrupted, clean = corrupted.of(models, corrupted.ids), clean.of(models, corrupted.ids)
+    wrong = [1 - corrupted.right[name] / corrupted.trials[name] for name in names]
+    wrong += [] if clean is None else [1 - clean.right[CLEAN]]
+    errors = np.stack(wrong)  # (corruptions and at last clean, models, images)
+    means = resampled_means(errors.reshape(-1, images).T, (seed, "corruption error"))
+    drawn = Errors(means.reshape(-1, *errors.shape[:2]), len(names))
+    found = Errors(errors.mean(-1)[None], len(names))
+    rows = []
+    for reference, yardstick, resampled in _references(found, drawn, corrupted.models, names, baseline, alexnet):
+        for metric in ("ce", "relative_ce") if clean is not None else ("ce",):
+            values, draws = (part.against(other, metric) for part, other in ((found, yardstick), (drawn, resampled)))
+            for place, model in enumerate(corrupted.models):
+                for name, value, estimates in _with_mean(names, values[0, :, place], draws[:, :, place]):
+                    trials = corrupted.trials[name] if name else sum(corrupted.trials.values())
+                    rows.append(
+                        {"model": model, "corruption": name, "reference": reference, "n": images * trials}
+                        | {"metric": metric if name else metric.replace("ce", "mce"), "images": images}
+                        | _estimate(value, estimates)
+                    )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors from 0 to 1, float64 (resamples, corruptions and perhaps clean, models)."""
+
+    values: np.ndarray
+    corruptions: int
+
+    def against(self, reference: Errors, metric: str) -> np.ndarray:
+        """Percentages of a reference's errors, or of what it loses: (resamples, corruptions, models); NaN where it has
+        or loses nothing."""
+        own, other = (
+            errors.values[:, : self.corruptions]
+            - (errors.values[:, self.corruptions :] if metric == "relative_ce" else 0)
+            for errors in (self, reference)
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(other > 0, 100 * own / other, np.nan)
+
+
+def _references(
+    found: Errors, drawn: Errors, models: Sequence[str], names: Sequence[str], baseline: str | None, alexnet: bool
+) -> Iterator[tuple[str, Errors, Errors]]:
+    """Name, errors and resampled errors of each reference."""
+    if alexnet:
+        with_clean = [ALEXNET_CLEAN] * (found.values.shape[1] - len(names))
+        fixed = np.array([*(fmean(ALEXNET[name]) for name in names), *with_clean])[None, :, None]
+        yield ALEXNET_NAME, Errors(fixed, len(names)), Errors(fixed, len(names))
+    if baseline in models:
+        place = [models.index(baseline)]
+        yield baseline, *(Errors(part.values[:, :, place], len(names)) for part in (found, drawn))
+
+
+def _with_mean(names: Sequence[str], values: np.ndarray, draws: np.ndarray) -> Iterator[tuple]:
+    """Each corruption's value and resampled values, and at last their mean, without a name."""
+    yield from ((name, values[place], draws[:, place]) for place, name in enumerate(names))
+    yield None, values.mean(), draws.mean(1)
+
+
+def _estimate(value: float, draws: np.ndarray) -> dict:
+    drawn = draws[np.isfinite(draws)]
+    if not np.isfinite(value) or not len(drawn):
+        return {"value": None, "low": None, "high": None}
+    low, high = percentile_interval(drawn, float(value))
+    return {"value": float(value), "low": low, "high": high}

@@ -11,7 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from withstand.files import atomic_output
-from withstand.metrics.accuracy import CLEAN, accuracy_rows
+from withstand.metrics import answers
+from withstand.metrics.accuracy import accuracy_rows
+from withstand.metrics.calibration import calibration_rows
+from withstand.metrics.conditions import CLEAN, modes_of, read_conditions, sample_ids
 from withstand.metrics.shape_bias import shape_bias_rows
 from withstand.predictions import METADATA, read_facts
 from withstand.steps.models import read_card
@@ -50,14 +53,16 @@ MODELS = pa.schema(
         ("flops", pa.int64()),
         ("depth", pa.int64()),
         ("input_size", pa.int64()),
+        ("patch_size", pa.float64()),
         ("outputs", pa.int64()),
         ("label_space", pa.string()),
         ("pretraining_dataset", pa.string()),
         ("pretraining_images", pa.int64()),
+        ("weights", pa.string()),
         ("weights_sha256", pa.string()),
     ]
 )
-"""One model a row: the facts of its card and what the config says of it."""
+"""One model a row: the facts of its card and what the config says of it. A patch size is in pixels of the input."""
 
 FAILURES = pa.schema(
     [("model", pa.string()), ("dataset", pa.string()), ("family", pa.string()), ("reason", pa.string())]
@@ -65,8 +70,9 @@ FAILURES = pa.schema(
 """One failed (model, image set) a row."""
 
 
-def summarise(predictions: Sequence[Path], output: Path) -> None:
-    """Write the accuracy of one model on all its image sets; image sets on which it failed go into the metadata."""
+def summarise(predictions: Sequence[Path], accuracy: Path, calibration: Path, images: Path) -> None:
+    """Write what one model's predictions on all image sets come to: accuracy, calibration, and how often each image was
+    right (:mod:`withstand.metrics.answers`). Image sets on which it failed go into the metadata."""
     sets: dict[tuple[str, str, str], dict[str, Path]] = {}
     failures, versions = [], set()
     for path in predictions:
@@ -77,16 +83,24 @@ def summarise(predictions: Sequence[Path], output: Path) -> None:
         else:
             sets.setdefault((facts["model"], facts["dataset"], facts["policy"]), {})[facts["family"]] = path
     incomplete = {(failure["model"], failure["dataset"]) for failure in failures if failure["family"] != CLEAN}
-    tables = []
-    for (model, dataset, policy), files in sets.items():
-        rows = accuracy_rows(files, complete=(model, dataset) not in incomplete)
-        tables.append(rows.assign(model=model, dataset=dataset, policy=policy))
-    rows = pd.concat(tables) if tables else pd.DataFrame(columns=ACCURACY.names)
-    metadata = {"failures": failures, "versions": sorted(versions)}
-    write_table(rows, ACCURACY.with_metadata({METADATA: json.dumps(metadata)}), output)
+    rows: dict[Path, list[pd.DataFrame]] = {accuracy: [], calibration: []}
+    with answers.create(images) as writer:
+        for (model, dataset, policy), files in sets.items():
+            ids = sample_ids(next(iter(files.values())))
+            for mode in modes_of(next(iter(files.values()))):
+                conditions = read_conditions(files, mode)
+                keys = {"dataset": dataset, "policy": policy, "label_mode": mode}
+                complete = (model, dataset) not in incomplete
+                writer.write(keys, ids, conditions if complete else [each for each in conditions if each.is_clean])
+                for path, function in ((accuracy, accuracy_rows), (calibration, calibration_rows)):
+                    rows[path].append(function(conditions, complete=complete).assign(model=model, **keys))
+    metadata = json.dumps({"failures": failures, "versions": sorted(versions)})
+    for path, tables in rows.items():
+        table = pd.concat(tables) if tables else pd.DataFrame(columns=ACCURACY.names)
+        write_table(table, ACCURACY.with_metadata({METADATA: metadata}), path)
 
 
-def tabulate_accuracy(summaries: Sequence[Path], output: Path) -> None:
+def join_summaries(summaries: Sequence[Path], output: Path) -> None:
     """Join the models' tables to that of the study; failures and the versions behind the rows go into the metadata."""
     read = [pq.read_table(path) for path in summaries]
     notes = [json.loads(table.schema.metadata[METADATA]) for table in read]
@@ -137,14 +151,18 @@ def tabulate_models(cards: Sequence[Path], descriptions: Mapping[str, Mapping], 
 def _model_row(card: Mapping, descriptions: Mapping[str, Mapping]) -> dict:
     about = descriptions.get(card["model"], {})
     pretraining = about.get("pretraining") or {}
+    size, grid = card.get("preprocessing", {}).get("input_size"), card.get("grid")
+    weights = card.get("weights") or {}
     return {
         "model": card["model"],
         "architecture": card.get("architecture", {}).get("name"),
         "family": about.get("family") or "other",
-        "input_size": card.get("preprocessing", {}).get("input_size"),
+        "input_size": size,
+        "patch_size": size / max(grid) if size and grid else None,
         "pretraining_dataset": pretraining.get("dataset"),
         "pretraining_images": pretraining.get("images"),
-        "weights_sha256": (card.get("weights") or {}).get("sha256"),
+        "weights": weights.get("file"),
+        "weights_sha256": weights.get("sha256"),
         **{key: card.get(key) for key in ("parameters", "flops", "depth", "outputs", "label_space")},
     }
 

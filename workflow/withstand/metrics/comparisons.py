@@ -1,0 +1,92 @@
+"""Pairs of models on the same images: what differs beyond chance."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from withstand.metrics.answers import Answers
+from withstand.metrics.bootstrap import percentile_interval, resampled_means, two_sided_p
+from withstand.metrics.intervals import LEVEL
+
+
+def comparison_rows(answers: Answers, seed: int) -> pd.DataFrame:
+    """The difference of accuracies of every pair of models.
+
+    Returns columns model, other_model, value (accuracy of the one minus that of the other), low, high, only_model and
+    only_other (images that only one of them got right; for corrupted images their mean number under a condition), test,
+    p, p_holm, n and images. Clean images have the exact test of McNemar (1947) and the interval of Agresti and Min ("On
+    small-sample confidence intervals for parameters in discrete distributions" for matched pairs, 2005); means over
+    corruptions have a bootstrap over images. ``p_holm`` is adjusted for the number of pairs (Holm 1979).
+    """
+    pairs = list(combinations(range(len(answers.models)), 2))
+    if not pairs:
+        return pd.DataFrame()
+    rows = _exact(answers, pairs) if answers.is_clean else _resampled(answers, pairs, seed)
+    named = [
+        {"model": answers.models[one], "other_model": answers.models[other]} | row
+        for (one, other), row in zip(pairs, rows, strict=True)
+    ]
+    adjusted = multipletests([row["p"] for row in rows], method="holm")[1]
+    images = len(answers.ids)
+    return pd.DataFrame(named).assign(p_holm=adjusted, n=images, images=images)
+
+
+def _exact(answers: Answers, pairs: list[tuple[int, int]]) -> list[dict]:
+    (right,) = answers.right.values()
+    counts = right.astype(np.float32) @ (1 - right.astype(np.float32)).T  # right by the one, wrong by the other
+    rows = []
+    for one, other in pairs:
+        mine, theirs = float(counts[one, other]), float(counts[other, one])
+        low, high = matched_interval(mine, theirs, right.shape[1])
+        p = float(mcnemar([[0, mine], [theirs, 0]], exact=True).pvalue)
+        rows.append(
+            {"value": (mine - theirs) / right.shape[1], "low": low, "high": high}
+            | {"only_model": mine, "only_other": theirs, "test": "mcnemar", "p": p}
+        )
+    return rows
+
+
+def matched_interval(mine: float, theirs: float, n: int) -> tuple[float, float]:
+    """The 95% interval of the difference of two matched proportions: Wald's after half an observation is added to each
+    cell (Agresti and Min 2005).
+
+    Args:
+        mine, theirs: how many of ``n`` pairs only the one, and only the other, has.
+    """
+    one, other, size = mine + 0.5, theirs + 0.5, n + 2
+    middle = (one - other) / size
+    half = stats.norm.ppf(0.5 + LEVEL / 2) * math.sqrt(one + other - (one - other) ** 2 / size) / size
+    value = (mine - theirs) / n
+    return max(-1.0, min(middle - half, value)), min(1.0, max(middle + half, value))
+
+
+def _resampled(answers: Answers, pairs: list[tuple[int, int]], seed: int) -> list[dict]:
+    shares = answers.shares()
+    means = resampled_means(shares.T, (seed, "comparisons"))
+    only = _mean_discordant(answers)
+    rows = []
+    for one, other in pairs:
+        value = float(shares[one].mean() - shares[other].mean())
+        differences = means[:, one] - means[:, other]
+        low, high = percentile_interval(differences, value)
+        rows.append(
+            {"value": value, "low": low, "high": high, "only_model": only[one, other], "only_other": only[other, one]}
+            | {"test": "bootstrap", "p": two_sided_p(differences)}
+        )
+    return rows
+
+
+def _mean_discordant(answers: Answers) -> np.ndarray:
+    """By how many images a model is ahead where it is, per condition: float64 (models, models).
+
+    The answers under single severities are not at hand: what counts is how much oftener an image was right.
+    """
+    shares = answers.shares()
+    return np.stack([np.maximum(one - shares, 0).sum(1) for one in shares])
