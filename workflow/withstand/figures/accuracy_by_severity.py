@@ -8,12 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.style import CHOICES, Style, choices, footnote, spread, words
+from withstand.figures.style import CHOICES, PALETTE, Style, choices, footnote, spread, words
 
 CLEAN = "clean"
 MEAN = "mean over corruptions"
 COLUMNS = 3
 """Panels side by side; one more where there are many rows."""
+
+SMALLEST_GAP = 0.075
+"""Between names of models, as a share of a panel's height."""
 
 
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
@@ -46,7 +49,6 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     for corruption, axis in drawn.items():
         _panel(axis, data[data["corruption"] == corruption], colors)
         axis.set_title(words(corruption), loc="left", fontweight="bold" if corruption == MEAN else None)
-    _label_lines(axes[-1, -1], data[data["corruption"] == MEAN], colors, style)
     for axis in axes[:, 0]:
         axis.set_ylabel("accuracy")
     for column in axes.T:
@@ -59,13 +61,16 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         "Bands are 95% Wilson intervals, in the mean clustered by image."
     )
     figure.tight_layout(h_pad=1.1, w_pad=1.0)
+    _label_lines(axes[-1, -1], data[data["corruption"] == MEAN], colors, style)
     footnote(figure, note)
     return figure
 
 
 def _panel(axis: Axes, data: pd.DataFrame, colors: dict[str, str]) -> None:
+    many = data["model"].nunique() > len(PALETTE)
     for model, line in data.groupby("model", sort=False):
-        axis.plot(line["severity"], line["value"], color=colors[model], marker="o", markersize=2.8)
+        look = {"linewidth": 0.8, "markersize": 1.5} if many else {"markersize": 2.8}
+        axis.plot(line["severity"], line["value"], color=colors[model], marker="o", **look)
         axis.fill_between(
             line["severity"].astype(float), line["low"], line["high"], color=colors[model], alpha=0.16, linewidth=0
         )
@@ -76,17 +81,22 @@ def _panel(axis: Axes, data: pd.DataFrame, colors: dict[str, str]) -> None:
 
 
 def _label_lines(axis: Axes, means: pd.DataFrame, colors: dict[str, str], style: Style) -> None:
+    """Names of models at the ends of their lines; many reach above the panel, where nothing else is."""
     ends = means.sort_values("severity").groupby("model", sort=False).tail(1)
-    gap = min(0.1, 1.05 / len(ends))
+    gap = max(SMALLEST_GAP, min(0.1, 1.05 / len(ends)))
     heights = spread(ends["value"].to_list(), gap=gap)
+    heights += max(0.0, -heights.min())
     for (_, end), height in zip(ends.iterrows(), heights, strict=True):
+        color = colors[end["model"]]
+        joined = {"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.5, "relpos": (0, 0.5), "shrinkB": 2}
         axis.annotate(
             style.label(end["model"]),
             (end["severity"], end["value"]),
-            xytext=(end["severity"] + 0.22, height),
-            color=colors[end["model"]],
+            xytext=(end["severity"] + 0.4, height),
+            color=color,
             va="center",
             fontsize=85 * gap,
             fontweight="bold",
             annotation_clip=False,
+            arrowprops=joined,
         )

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from withstand.figures.published import KEYS, beside, mark, name_first, note
 from withstand.figures.style import (
     CHOICES,
     MUTED,
@@ -29,6 +30,11 @@ def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     rows = table[(table["label_mode"] == "all") & table["metric"].isin([*METRICS, "surviving"])]
     about = ["dataset", "attack", "norm", "eps", "target", "model", "metric", "step"]
     return in_families(rows[[*about, "value", "low", "high", "n", *CHOICES]], models)
+
+
+def with_published(data: pd.DataFrame, reproduction: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The rows with published accuracies under attack, where there are some."""
+    return beside(data, reproduction[reproduction["attack"].notna()], [*KEYS, "attack"])
 
 
 def draw(data: pd.DataFrame, style: Style) -> Figure:
@@ -55,10 +61,10 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         if number % columns and kind == "accuracy":
             axis.set_yticklabels([])
     figure.tight_layout(w_pad=1.5)
-    note = f"Hollow: the same images without perturbations; filled: with them; {choices(data)}."
+    text = f"Hollow: the same images without perturbations; filled: with them; {choices(data)}."
     if len(panels) > len(attacks):
-        note += " Step by step: images that the attack has not succeeded on so far."
-    footnote(figure, f"{note} Bars and bands are 95% Wilson intervals.")
+        text += " Step by step: images that the attack has not succeeded on so far."
+    footnote(figure, f"{text} Bars and bands are 95% Wilson intervals.{note(data)}")
     return figure
 
 
@@ -87,6 +93,8 @@ def _accuracies(axis: Axes, rows: pd.DataFrame, models: list[str], colors: dict,
         axis.plot(values.loc[list(METRICS), "value"], [height] * 2, color=colors[model], linewidth=0.9, alpha=0.5)
         for metric in METRICS:
             interval_point(axis, height, values.loc[metric], colors[model], filled=metric == "accuracy")
+        mark(axis, height, values.loc["accuracy"], along="x")
+    name_first(axis, rows[rows["metric"] == "accuracy"], models)
     axis.set_xticks([0, 0.5, 1])
     axis.set_xlabel("accuracy")
 

@@ -16,7 +16,9 @@ from withstand.figures.panels import (
     shown,
     whole_numbers,
 )
+from withstand.figures.published import beside, key, mark, note
 from withstand.figures.style import CHOICES, INK, PALETTE, Style, choices, footnote, in_families
+from withstand.metrics.reproduction import UNLIMITED, attention_limit
 
 COLUMNS = [
     *(
@@ -51,6 +53,17 @@ def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     return in_families(rows[[*COLUMNS, *CHOICES]], models)
 
 
+def with_published(data: pd.DataFrame, reproduction: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The rows with published accuracies, and the ``setting`` that they are of, where there are some."""
+    limits = reproduction["setting"] != UNLIMITED
+    rows = reproduction[(reproduction["experiment"] == "attention_limit") & limits]
+    sides = data["model"].map((models["input_size"] / models["patch_size"]).set_axis(models["model"]))
+    names = (data["arm"], data["distance"], data["blocks"], sides)
+    settings = [attention_limit(*limit) for limit in zip(*names, strict=True)]
+    joined = beside(data.assign(setting=settings), rows, ["model", "dataset", *CHOICES, "setting"])
+    return joined if "published" in joined else data
+
+
 def draw(data: pd.DataFrame, style: Style) -> Figure:
     """Above, accuracy against distance; below, against the number of blocks limited to the class token."""
     models = list(data["model"].unique())
@@ -61,6 +74,9 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         _distances(column[0], own)
         if rows == 2:
             _class_only(column[1], own)
+    if "published" in data:
+        with_some = data.loc[data["published"].notna(), "model"].iloc[0]
+        key(axes[0, models.index(with_some)], 0.1, 0.1)
     for axis in axes[:, ::MOST_IN_A_ROW].flat:
         axis.set_ylabel("accuracy")
     figure.tight_layout(w_pad=1.6, h_pad=1.4)
@@ -68,15 +84,15 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     control = ""
     if len(masks):
         control = f"; the control masks as many pairs at random (mean of {int(masks.max())} masks, band: their range)"
-    note = (
+    text = (
         f"{images_shown(data, style)}; {choices(data)}.\n"
         "Above: patches attend to patches within a Chebyshev distance, a share of the grid's side"
         f"{control}. Class token and other prefix tokens stay "
         "connected. Dashed: no limit. Dotted: chance. Bars are 95% intervals."
     )
     if rows == 2:
-        note += "\nBelow: patches attend to the prefix tokens alone, in the first or in the last blocks."
-    footnote(figure, note)
+        text += "\nBelow: patches attend to the prefix tokens alone, in the first or in the last blocks."
+    footnote(figure, f"{text}{note(data)}")
     return figure
 
 
@@ -128,6 +144,8 @@ def _line(axis: Axes, x: pd.Series, line: pd.DataFrame, arm: str) -> None:
         linewidth=1.4,
         markerfacecolor="white" if arm == "random" else COLORS[arm],
     )
+    for place, row in zip(x, line.to_dict("records"), strict=True):
+        mark(axis, float(place), row, along="y", color=COLORS[arm])
 
 
 def _name(axis: Axes, rows: pd.DataFrame, arms: tuple[str, ...], by: str, *, last: bool) -> None:

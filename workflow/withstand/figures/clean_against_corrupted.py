@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from withstand.figures.style import CHOICES, MUTED, Style, choices, footnote
+from withstand.figures.sets import looks_of
+from withstand.figures.style import CHOICES, MUTED, Style, choices, footnote, spread
 
-MARKERS = ("o", "s", "^", "D", "v", "P")
+GAP = 0.045
+"""Between labels, as a share of the axis, where they all have room."""
 
 
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
@@ -21,42 +24,31 @@ def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     pooled = rows[rows[["family", "corruption", "severity"]].isna().all(axis=1)]
     pooled = pooled.set_index("model")
     corrupted = pooled[CHOICES].join(pooled[values].add_prefix("corrupted_"))
-    about = models.set_index("model")[["family", "parameters"]]
+    about = models.set_index("model")[["family", "parameters", "pretraining_images"]]
     return clean.join(corrupted, how="inner").join(about).reset_index()
 
 
 def draw(data: pd.DataFrame, style: Style) -> Figure:
-    """A point a model with 95% intervals, labelled, marked by architecture family; the diagonal is no loss."""
-    figure, axis = plt.subplots(figsize=(4.6, 4.2))
-    colors = style.model_colors(data["model"])
-    families = list(dict.fromkeys(data["family"]))
+    """A point a model with 95% intervals, named at the right, marked by family; the diagonal is no loss."""
+    figure, axis = plt.subplots(figsize=(4.2, 4.2))
+    looks = looks_of(data, style)
     low = max(0.0, min(data["corrupted_low"].min(), data["clean_low"].min()) - 0.05)
     axis.plot([low, 1], [low, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axis.text(low + 0.03, low + 0.05, "no loss", color=MUTED, fontsize=7.5, rotation=45, rotation_mode="anchor")
     for _, row in data.iterrows():
+        color, marker = looks[row["model"]]
         axis.errorbar(
             row["clean_value"],
             row["corrupted_value"],
             xerr=[[row["clean_value"] - row["clean_low"]], [row["clean_high"] - row["clean_value"]]],
             yerr=[[row["corrupted_value"] - row["corrupted_low"]], [row["corrupted_high"] - row["corrupted_value"]]],
-            marker=MARKERS[families.index(row["family"]) % len(MARKERS)],
-            color=colors[row["model"]],
+            marker=marker,
+            color=color,
             markersize=6,
             elinewidth=1.1,
             zorder=3,
         )
-        axis.annotate(
-            style.label(row["model"]),
-            (row["clean_value"], row["corrupted_value"]),
-            xytext=(-8, -5),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            color=colors[row["model"]],
-            fontsize=8.5,
-            fontweight="bold",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-        )
+    _name_points(axis, data, looks, style, low)
     axis.set(xlim=(low, 1.005), ylim=(low, 1.005), aspect="equal")
     axis.set_xlabel("accuracy on clean images")
     axis.set_ylabel("mean accuracy on corrupted images")
@@ -68,6 +60,26 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images; {choices(data)}.\n"
         "Bars are 95% intervals, clustered by image."
     )
-    figure.tight_layout()
+    figure.subplots_adjust(left=0.16, right=0.98, bottom=0.13, top=0.98)
     footnote(figure, note)
     return figure
+
+
+def _name_points(axis: Axes, data: pd.DataFrame, looks: dict, style: Style, low: float) -> None:
+    """Names of models in a column at the right, joined to their points."""
+    gap = min(GAP, 1 / len(data))
+    heights = spread(data["corrupted_value"].to_list(), gap=gap * (1 - low))
+    heights += max(0.0, low - heights.min()) - max(0.0, heights.max() - 1)
+    for (_, row), height in zip(data.iterrows(), heights, strict=True):
+        color, _ = looks[row["model"]]
+        axis.annotate(
+            style.label(row["model"]),
+            (row["clean_value"], row["corrupted_value"]),
+            xytext=(1.02 + 0.03 * (1 - low), height),
+            va="center",
+            color=color,
+            fontsize=8.5 * gap / GAP,
+            fontweight="bold",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "alpha": 0.5, "relpos": (0, 0.5)},
+        )

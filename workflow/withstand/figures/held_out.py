@@ -38,14 +38,15 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         for _, row in rows.iterrows():
             height = models.index(row["model"]) + OFFSETS[row["label_mode"]]
             interval_point(axis, height, row, colors[row["model"]], filled=row["label_mode"] == "all")
-        axis.set_title(fill(style.dataset(dataset), 20) + "\n", loc="left", fontweight="bold")
+        axis.set_title(fill(style.dataset(dataset), 20), loc="left", fontweight="bold", pad=18)
         about = f"{int(rows['n'].max()):,} images{POLICIES.get(rows['policy'].iloc[0], '')}"
-        axis.text(0, 1.02, about, transform=axis.transAxes, fontsize=7.5, color=MUTED)
+        above = {"xycoords": "axes fraction", "xytext": (0, 5), "textcoords": "offset points"}
+        axis.annotate(about, (0, 1), **above, fontsize=7.5, color=MUTED)
     note = "Bars are 95% Wilson intervals."
     if (data["label_mode"] == "subset").any():
         note = f"Filled: top-1 over all outputs; hollow: over the classes that the set has. {note}"
     for axis in axes[0]:
         axis.set_xlabel("accuracy")
-    figure.tight_layout(w_pad=1.5)
+    figure.tight_layout(w_pad=2.2)
     footnote(figure, note)
     return figure

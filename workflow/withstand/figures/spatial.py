@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from withstand.figures.published import beside, mark, name_first, note
 from withstand.figures.style import (
     CHOICES,
     MUTED,
@@ -34,6 +35,11 @@ def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     return in_families(rows[columns], models)
 
 
+def with_published(data: pd.DataFrame, reproduction: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The rows with published accuracies under the worst transformation, where there are some."""
+    return beside(data, reproduction[reproduction["experiment"] == "spatial"])
+
+
 def draw(data: pd.DataFrame, style: Style) -> Figure:
     """A row a model; the clean image is hollow."""
     models = list(data["model"].unique())
@@ -46,6 +52,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         for metric, (marker, _) in METRICS.items():
             filled = metric != "clean_accuracy"
             interval_point(axis, height, values.loc[metric], colors[model], marker=marker, filled=filled)
+        mark(axis, height, values.loc["worst"], along="x")
+    name_first(axis, data[data["metric"] == "worst"], models)
     draws = int(data["draws"].max())
     first = data[data["model"] == models[0]].set_index("metric").loc[list(METRICS), "value"]
     for (_, name), place in zip(METRICS.values(), spread(first.to_list(), gap=0.15), strict=True):
@@ -58,6 +66,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         figure,
         f"{style.dataset(data['dataset'].iloc[0])}: {images:,} images, {transformations:,} rotations and translations."
         f" Worst of {draws}: right under every one drawn at random for the image; worst of all: under all."
-        f" {choices(data).capitalize()}. Bars are 95% intervals, those of the mean clustered by image.",
+        f" {choices(data).capitalize()}. Bars are 95% intervals, those of the mean clustered by image."
+        f"{note(data)}",
     )
     return figure

@@ -61,11 +61,12 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Style:
-    """What the config says of figures: all models, their labels and colours, labels of datasets, resolution."""
+    """What the config says of figures: models, their labels, colours and families, labels of datasets, resolution."""
 
     models: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     colors: Mapping[str, str] = field(default_factory=dict)
+    families: Mapping[str, str] = field(default_factory=dict)
     datasets: Mapping[str, str] = field(default_factory=dict)
     dpi: int = 150
 
@@ -76,11 +77,19 @@ class Style:
         return self.datasets.get(dataset, dataset)
 
     def model_colors(self, drawn: Iterable[str]) -> dict[str, str]:
-        """A colour for each model drawn, the same in all figures: the config's own, else the next of the palette."""
+        """A colour for each model drawn, the same in all figures: the config's own, else the next of the palette; of
+        more models than it has colours, one for each family."""
         free = [color for color in PALETTE if color not in self.colors.values()] or list(PALETTE)
         unnamed = [model for model in dict.fromkeys([*self.models, *drawn]) if model not in self.colors]
-        chosen = {model: free[number % len(free)] for number, model in enumerate(unnamed)}
+        groups = {model: model for model in unnamed}
+        if len(unnamed) > len(free):
+            groups = {model: self.families.get(model, model) for model in sorted(unnamed, key=self._family)}
+        order = list(dict.fromkeys(groups.values()))
+        chosen = {model: free[order.index(group) % len(free)] for model, group in groups.items()}
         return {model: self.colors.get(model) or chosen[model] for model in drawn}
+
+    def _family(self, model: str) -> str:
+        return self.families.get(model, "")
 
 
 @contextmanager

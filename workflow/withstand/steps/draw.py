@@ -27,19 +27,22 @@ def draw_table(
     policy: str | None = None,
     attack: str | None = None,
     family: str | None = None,
+    reproduction: Path | None = None,
 ) -> None:
-    """Draw a figure of some datasets' rows of a table.
+    """Draw a figure of some datasets' rows of a table, of all where none is named.
 
     Args:
         kind: a module of :mod:`withstand.figures` with ``select`` and ``draw``.
         policy: the transform policy whose rows are drawn, with the clean images to compare with; None for any.
         attack: the attack whose rows are drawn; None for any.
         family: the family of images whose rows are drawn; None for any.
+        reproduction: the table of published values, which figures with ``with_published`` show beside those measured.
 
     Where no model has the results that are drawn, the figure says so.
     """
     rows = pd.read_parquet(table)
-    rows = rows[rows["dataset"].isin(datasets)]
+    if datasets:
+        rows = rows[rows["dataset"].isin(datasets)]
     if policy is not None:
         rows = rows[(rows["policy"] == policy) | _compared_with(rows, policy)]
     if attack is not None:
@@ -47,10 +50,14 @@ def draw_table(
     if family is not None:
         rows = rows[rows["family"] == family]
     module = import_module(f"withstand.figures.{kind}")
-    drawn = rows if rows.empty else module.select(rows, pd.read_parquet(models))
+    about = pd.read_parquet(models)
+    drawn = rows if rows.empty else module.select(rows, about)
+    if reproduction is not None and not drawn.empty:
+        drawn = module.with_published(drawn, pd.read_parquet(reproduction), about)
     with figure_style():
         if drawn.empty:
-            figure = nothing(f"No model has the results on {', '.join(datasets)} that {words(kind)} shows.")
+            where = f" on {', '.join(datasets)}" if datasets else ""
+            figure = nothing(f"No model has the results{where} that {words(kind)} shows.")
         else:
             figure = module.draw(drawn, Style(**style))
         save(figure, svg, png, Style(**style).dpi)
