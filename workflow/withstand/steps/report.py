@@ -1,0 +1,38 @@
+"""Tables and figures of a study to its report, one page that stands alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from withstand.files import write_text
+from withstand.predictions import METADATA
+from withstand.report.figures import pictures
+from withstand.report.page import names_of, render
+from withstand.run import seconds_by_rule
+
+
+def write_report(
+    spec: Mapping, tables: Sequence[Path], figures: Sequence[Path], output: Path, benchmarks: Path | None = None
+) -> None:
+    """Write the report of a study.
+
+    Args:
+        spec: ``study``, ``seed``, ``config`` (the whole config), ``models`` (by id: ``label``, ``family``, ``color``,
+            ``pretraining``), ``datasets`` (by id: ``label``, ``kind``, ``samples``, ``size``, ``policy``,
+            ``families``), ``reference`` (dataset), ``baseline`` (model) and ``margin`` (a share).
+        tables: Parquet files, named as tables are; those that a study has not are left out of the page.
+        figures: a file of each figure, SVG, PNG or CSV; the other two lie beside it.
+        benchmarks: the folder of benchmarks, for the seconds spent by rule.
+
+    The same inputs give the same bytes.
+    """
+    found = {path.stem: pd.read_parquet(path) for path in tables}
+    notes = {path.stem: json.loads((pq.read_schema(path).metadata or {}).get(METADATA, "{}")) for path in tables}
+    drawn, empty = pictures(figures, names_of(spec, found.get("models")), output)
+    seconds = seconds_by_rule(benchmarks) if benchmarks is not None else {}
+    write_text(output, render(spec, found, notes, drawn, empty, seconds))
