@@ -3,7 +3,7 @@
 #   snakemake --cores all                                    the study of config.yaml
 #   snakemake --cores all --configfile studies/<name>.yaml   another study, instead
 #
-# The rules lie in the order in which data flows: weights, images, predictions, tables, figures.
+# The rules lie in the order in which data flows: weights, images, predictions, tables, figures, report.
 from snakemake.utils import min_version
 
 min_version("9.25")
@@ -23,26 +23,25 @@ include: "rules/inference.smk"
 include: "rules/attacks.smk"
 include: "rules/internals.smk"
 include: "rules/tables.smk"
+include: "rules/statistics.smk"
 include: "rules/figures.smk"
+include: "rules/report.smk"
 
 
 rule all:
     default_target: True
     input:
         dag.targets(),
-    localrule: True
 
 
 rule downloads:
     input:
         dag.downloads(),
-    localrule: True
 
 
 rule weights:
     input:
         dag.weights(),
-    localrule: True
 
 
 onstart:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from withstand import published
 from withstand.config import load_study, read_config
 from withstand.dag import Dag, alternatives, figure_code
 from withstand.errors import WithstandError

@@ -5,12 +5,15 @@
 #   results/{study}/figures/held_out.{svg,png,csv}              one of all datasets
 #   results/{study}/figures/{figure}.*, {figure}-{attack}.*     of attacks
 #   results/{study}/figures/{figure}.*, {figure}-{family}.*     of the inside of models
+#   results/{study}/figures/{overview,scaling,claims}.*         of the whole study
+#   results/{study}/figures/{calibration,comparisons}-{dataset}.*, disagreements-{dataset}.*
 
 
 rule draw_accuracy:
     input:
         table="results/{study}/tables/accuracy.parquet",
         models="results/{study}/tables/models.parquet",
+        published=dag.statistics.published,
     output:
         svg=report(
             "results/{study}/figures/{figure}-{dataset}{policy}.svg",
@@ -32,12 +35,13 @@ rule draw_accuracy:
         "../envs/withstand.yaml"
     params:
         style=dag.figure_style,
+        published=dag.statistics.published_options,
         policy=dag.figure_policy,
         code=dag.figure_code,
     message:
         "Drawing {wildcards.figure} of {wildcards.dataset}"
     shell:
-        "withstand draw {wildcards.figure} --table {input.table:q} --models {input.models:q}"
+        "withstand draw {wildcards.figure} --table {input.table:q} --models {input.models:q} {params.published:q}"
         " --dataset {wildcards.dataset:q} --policy {params.policy} --style {params.style:q}"
         " --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
 
@@ -46,6 +50,7 @@ use rule draw_accuracy as draw_shape_bias with:
     input:
         table="results/{study}/tables/shape_bias.parquet",
         models="results/{study}/tables/models.parquet",
+        published=dag.statistics.published,
     output:
         svg=report(
             "results/{study}/figures/{figure}-{dataset}.svg",
@@ -61,6 +66,64 @@ use rule draw_accuracy as draw_shape_bias with:
         "results/{study}/benchmarks/draw_shape_bias/{figure}.{dataset}.jsonl"
     wildcard_constraints:
         figure="shape_bias",
+
+
+use rule draw_accuracy as draw_compared with:
+    input:
+        table="results/{study}/tables/{figure}.parquet",
+        models="results/{study}/tables/models.parquet",
+        published=dag.statistics.published,
+    output:
+        svg=report(
+            "results/{study}/figures/{figure}-{dataset}{policy}.svg",
+            caption="../workflow/report/statistics.rst",
+            category="Statistics",
+            labels={"figure": "{figure}", "dataset": "{dataset}"},
+        ),
+        png="results/{study}/figures/{figure}-{dataset}{policy}.png",
+        data="results/{study}/figures/{figure}-{dataset}{policy}.csv",
+    log:
+        "results/{study}/logs/draw_compared/{figure}.{dataset}{policy}.log",
+    benchmark:
+        "results/{study}/benchmarks/draw_compared/{figure}.{dataset}{policy}.jsonl"
+    wildcard_constraints:
+        figure="calibration|comparisons",
+        policy=r"|\.corrupt_after_resize|\.published",
+
+
+rule draw_study:
+    input:
+        table=dag.statistics.figure_table,
+        models="results/{study}/tables/models.parquet",
+        published=dag.statistics.published,
+    output:
+        svg=report(
+            "results/{study}/figures/{figure}.svg",
+            caption="../workflow/report/statistics.rst",
+            category="Statistics",
+            labels={"figure": "{figure}", "dataset": "all"},
+        ),
+        png="results/{study}/figures/{figure}.png",
+        data="results/{study}/figures/{figure}.csv",
+    log:
+        "results/{study}/logs/draw_study/{figure}.log",
+    benchmark:
+        "results/{study}/benchmarks/draw_study/{figure}.jsonl"
+    wildcard_constraints:
+        figure="overview|scaling|claims|reproduction",
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        style=dag.figure_style,
+        published=dag.statistics.published_options,
+        datasets=dag.statistics.figure_datasets,
+        code=dag.figure_code,
+    message:
+        "Drawing {wildcards.figure}"
+    shell:
+        "withstand draw {wildcards.figure} --table {input.table:q} --models {input.models:q} {params.published:q}"
+        " {params.datasets:q} --style {params.style:q} --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
 
 
 rule draw_held_out:
@@ -123,6 +186,38 @@ rule draw_samples:
         " --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
 
 
+rule draw_disagreements:
+    input:
+        images=dag.statistics.shards,
+        answers=dag.statistics.answers_of_pair,
+        predictions=dag.statistics.predictions_of_pair,
+    output:
+        svg=report(
+            "results/{study}/figures/disagreements-{dataset}.svg",
+            caption="../workflow/report/disagreements.rst",
+            category="Images",
+            labels={"figure": "disagreements", "dataset": "{dataset}"},
+        ),
+        png="results/{study}/figures/disagreements-{dataset}.png",
+        data="results/{study}/figures/disagreements-{dataset}.csv",
+    log:
+        "results/{study}/logs/draw_disagreements/{dataset}.log",
+    benchmark:
+        "results/{study}/benchmarks/draw_disagreements/{dataset}.jsonl"
+    localrule: True
+    conda:
+        "../envs/withstand.yaml"
+    params:
+        style=dag.figure_style,
+        code=code_digest("withstand.steps.draw_disagreements:draw_disagreements"),
+    message:
+        "Drawing images of {wildcards.dataset} on which two models disagree"
+    shell:
+        "withstand draw-disagreements {input.images:q} --first {input.answers[0]:q} --second {input.answers[1]:q}"
+        " --first-predictions {input.predictions[0]:q} --second-predictions {input.predictions[1]:q}"
+        " --style {params.style:q} --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
+
+
 rule draw_corruptions:
     input:
         dag.sampled_shard,
@@ -158,6 +253,7 @@ rule draw_attacks:
     input:
         table=dag.attacks.table,
         models="results/{study}/tables/models.parquet",
+        published=dag.statistics.published,
     output:
         svg=report(
             "results/{study}/figures/{figure}.svg",
@@ -178,13 +274,14 @@ rule draw_attacks:
         "../envs/withstand.yaml"
     params:
         style=dag.figure_style,
+        published=dag.statistics.published_options,
         chosen=dag.attacks.figure_options,
         code=dag.figure_code,
     message:
         "Drawing {wildcards.figure}"
     shell:
-        "withstand draw {wildcards.figure} --table {input.table:q} --models {input.models:q} {params.chosen:q}"
-        " --style {params.style:q}"
+        "withstand draw {wildcards.figure} --table {input.table:q} --models {input.models:q} {params.published:q}"
+        " {params.chosen:q} --style {params.style:q}"
         " --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
 
 
@@ -192,6 +289,7 @@ use rule draw_attacks as draw_transfer with:
     input:
         table="results/{study}/tables/transfer.parquet",
         models="results/{study}/tables/models.parquet",
+        published=dag.statistics.published,
     output:
         svg=report(
             "results/{study}/figures/{figure}-{attack}.svg",
@@ -249,6 +347,7 @@ rule draw_internals:
     input:
         table=dag.internals.figure_table,
         models="results/{study}/tables/models.parquet",
+        published=dag.statistics.published,
     output:
         svg=report(
             "results/{study}/figures/{figure}.svg",
@@ -269,13 +368,14 @@ rule draw_internals:
         "../envs/withstand.yaml"
     params:
         style=dag.figure_style,
+        published=dag.statistics.published_options,
         chosen=dag.internals.figure_options,
         code=dag.figure_code,
     message:
         "Drawing {wildcards.figure}"
     shell:
-        "withstand draw {wildcards.figure} --table {input.table:q} --models {input.models:q} {params.chosen:q}"
-        " --style {params.style:q}"
+        "withstand draw {wildcards.figure} --table {input.table:q} --models {input.models:q} {params.published:q}"
+        " {params.chosen:q} --style {params.style:q}"
         " --svg {output.svg:q} --png {output.png:q} --data {output.data:q} > {log:q} 2>&1"
 
 

@@ -1,7 +1,8 @@
 # Needs: results/{study}/predictions/{model}/{dataset}/{family}.parquet and results/{study}/models/{model}.json
 # Makes:
-#   results/{study}/tables/accuracy/{model}.parquet    one model's accuracies
-#   results/{study}/tables/accuracy.parquet            all models'
+#   results/{study}/tables/{accuracy,calibration}/{model}.parquet    one model's
+#   results/{study}/tables/{accuracy,calibration}.parquet            all models'
+#   results/{study}/tables/images/{model}.parquet      how often each image was right
 #   results/{study}/tables/failures.parquet            what failed, and why
 #   results/{study}/tables/shape_bias.parquet          shape against texture, where there are sets of cue conflict
 #   results/{study}/tables/models.parquet              facts about the models
@@ -13,7 +14,9 @@ rule summarise_model:
     input:
         dag.model_predictions,
     output:
-        "results/{study}/tables/accuracy/{model}.parquet",
+        accuracy="results/{study}/tables/accuracy/{model}.parquet",
+        calibration="results/{study}/tables/calibration/{model}.parquet",
+        images="results/{study}/tables/images/{model}.parquet",
     log:
         "results/{study}/logs/summarise_model/{model}.log",
     benchmark:
@@ -26,27 +29,30 @@ rule summarise_model:
     message:
         "Summarising the predictions of {wildcards.model}"
     shell:
-        "withstand summarise {input:q} --output {output:q} > {log:q} 2>&1"
+        "withstand summarise {input:q} --accuracy {output.accuracy:q} --calibration {output.calibration:q}"
+        " --images {output.images:q} > {log:q} 2>&1"
 
 
-rule tabulate_accuracy:
+rule join_summaries:
     input:
-        dag.summaries,
+        dag.statistics.summaries,
     output:
-        "results/{study}/tables/accuracy.parquet",
+        "results/{study}/tables/{summary}.parquet",
     log:
-        "results/{study}/logs/tabulate_accuracy/accuracy.log",
+        "results/{study}/logs/join_summaries/{summary}.log",
     benchmark:
-        "results/{study}/benchmarks/tabulate_accuracy/accuracy.jsonl"
+        "results/{study}/benchmarks/join_summaries/{summary}.jsonl"
+    wildcard_constraints:
+        summary="accuracy|calibration",
     localrule: True
     conda:
         "../envs/withstand.yaml"
     params:
-        code=code_digest("withstand.steps.tabulate:tabulate_accuracy"),
+        code=code_digest("withstand.steps.tabulate:join_summaries"),
     message:
-        "Joining the accuracies of all models"
+        "Joining the {wildcards.summary} of all models"
     shell:
-        "withstand tabulate-accuracy {input:q} --output {output:q} > {log:q} 2>&1"
+        "withstand join-summaries {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_failures:

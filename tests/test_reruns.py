@@ -9,17 +9,26 @@ import yaml
 
 from workflow_project import STUDY, WHOLE, Project
 
-TABLES = {"tabulate_accuracy": 1, "tabulate_failures": 1, "draw_accuracy": 2, "draw_held_out": 1, "all": 1}
+REPORT = {"write_report": 1, "all": 1}
+"""What follows from any new figure or table."""
+
+CLAIMS = {"tabulate_claims": 1, "draw_study": 1, **REPORT}
+"""What follows from any new table that claims rest on."""
+
+STATISTICS = {"tabulate_comparisons": 1, "tabulate_corruption_error": 1, "tabulate_trends": 1, "tabulate_claims": 1}
+STATISTICS |= {"draw_study": 3, "draw_compared": 5, "draw_disagreements": 4}
+
+TABLES = {"join_summaries": 2, "tabulate_failures": 1, "draw_accuracy": 2, "draw_held_out": 1, **STATISTICS, **REPORT}
 """What follows from any new accuracy."""
 
 PERTURBED = {"tabulate_attacks": 1, "tabulate_transfer": 1, "tabulate_patch_alignment": 1, "draw_transfer": 1}
-PERTURBED |= {"draw_perturbations": 1, "tabulate_failures": 1, "all": 1}
+PERTURBED |= {"draw_perturbations": 1, "tabulate_failures": 1, **CLAIMS}
 """What follows from any new perturbations, figures of all attacks apart."""
 
 ATTACKS = PERTURBED | {"tabulate_spatial": 1, "draw_attacks": 4}
 """What follows from new attacks of every kind."""
 
-INSIDE = {"tabulate_similarity": 1, "tabulate_internals": 3, "draw_internals": 7, "tabulate_failures": 1, "all": 1}
+INSIDE = {"tabulate_similarity": 1, "tabulate_internals": 3, "draw_internals": 7, "tabulate_failures": 1, **CLAIMS}
 """What follows from any new look into a model: one job has all files, and Snakemake plans what follows from each."""
 
 NEW_CLEAN = {
@@ -34,7 +43,8 @@ NEW_CLEAN = {
 SHAPE_BIAS = {"tabulate_shape_bias": 1, "draw_shape_bias": 1}
 """What follows from any new predictions on the clean images."""
 
-FIGURES = {"draw_accuracy": 2, "draw_held_out": 1, "draw_shape_bias": 1, "all": 1}
+FIGURES = {"draw_accuracy": 2, "draw_held_out": 1, "draw_shape_bias": 1, **REPORT}
+FIGURES |= {"draw_study": 3, "draw_compared": 5, "draw_disagreements": 4}
 FIGURES |= {"draw_attacks": 4, "draw_transfer": 1, "draw_perturbations": 1, "draw_internals": 7}
 """Figures that show models."""
 
@@ -49,9 +59,9 @@ MODEL = {
     "summarise_model": 1,
     "tabulate_models": 1,
     **SHAPE_BIAS,
-    **TABLES,
     **ATTACKS,
     **INSIDE,
+    **TABLES,
 }
 """What follows from a new model whose weights are there: every model is shown its perturbations."""
 
@@ -94,8 +104,10 @@ def test_add_a_model_from_an_address(project):
 
 def test_remove_a_model(project):
     dropped = {"transfer_perturbations": 1, "tabulate_models": 1}  # its cells, nothing is computed
-    fewer = INSIDE | {"draw_internals": 6}  # there is no other model to compare with
-    assert configured(project, models=models(vit=None)) == dropped | SHAPE_BIAS | TABLES | ATTACKS | fewer
+    expected = dropped | SHAPE_BIAS | ATTACKS | INSIDE | TABLES
+    expected |= {"draw_internals": 6, "draw_compared": 1}  # there is no other model to compare with
+    del expected["draw_disagreements"]
+    assert configured(project, models=models(vit=None)) == expected
 
 
 def test_rename_a_model(project):
@@ -121,7 +133,8 @@ def test_add_a_dataset(project):
     pool = {"source": {"kind": "shapetex", "split": "pool"}, "samples": 40}
     planned = configured(project, datasets=STUDY["datasets"] | {"pool": pool})
     expected = {"prepare_images": 1, "predict_clean": 2, "summarise_model": 2, "draw_samples": 1}
-    assert planned == expected | SHAPE_BIAS | TABLES | NEW_CLEAN
+    more = {"draw_compared": 6, "draw_disagreements": 5}
+    assert planned == expected | SHAPE_BIAS | TABLES | NEW_CLEAN | more
 
     # a model's clean images are one job, which runs it on the new dataset alone
     predictions = list(project.folder.glob("results/small/predictions/*/*/clean.parquet"))
@@ -146,7 +159,10 @@ def test_add_a_family(project):
     [
         ({"label": "Another label"}, FIGURES),
         ({"label": "ViT", "color": "#123456"}, FIGURES),
-        ({"label": "ViT", "family": "ViT"}, {"tabulate_models": 1, **FIGURES}),
+        (
+            {"label": "ViT", "family": "ViT"},
+            {"tabulate_models": 1, "tabulate_trends": 1, "tabulate_claims": 1, **FIGURES},
+        ),
     ],
 )
 def test_change_what_only_tables_and_figures_show(project, entry, expected):
@@ -179,7 +195,7 @@ def test_touch_files(project):
     [
         ("corruptions/digital.py", '"""Shrink the differences', '"""Make smaller the differences'),
         ("inference.py", "        parts, start = [], 0\n", "        # a comment\n        parts, start = [], 0\n"),
-        ("metrics/accuracy.py", "    rows = []\n", "    rows = (\n        []\n    )\n"),
+        ("metrics/calibration.py", "    rows = []\n", "    rows = (\n        []\n    )\n"),
         ("steps/draw.py", "rows = pd.read_parquet(table)\n", "rows = pd.read_parquet(table)  # all\n"),
         ("../../rules/inference.smk", "rule predict:\n", "# a comment\nrule predict:\n"),
     ],
@@ -209,7 +225,7 @@ def test_add_a_corruption_beside_another(project):
         "CORRUPTIONS: dict[str, Corruption] = {\n",
         'CORRUPTIONS: dict[str, Corruption] = {\n    "invert": Corruption("digital", {64: _single(1, 2, 3, 4, 5)}),\n',
     )
-    assert project.planned() == {"draw_corruptions": 1, "all": 1}, "the figure of all corruptions"
+    assert project.planned() == {"draw_corruptions": 1, **REPORT}, "the figure of all corruptions"
 
 
 def test_stream_a_family(project):
@@ -270,13 +286,13 @@ def test_attack_one_model_less(project):
 def test_change_the_grid_of_rotations_and_translations(project):
     spatial = STUDY["attacks"]["spatial"] | {"angles": 5}
     planned = configured(project, attacks=attacks(spatial=spatial))
-    expected = {"attack_spatial": 2, "tabulate_spatial": 1, "draw_attacks": 2, "tabulate_failures": 1, "all": 1}
+    expected = {"attack_spatial": 2, "tabulate_spatial": 1, "draw_attacks": 2, "tabulate_failures": 1, **CLAIMS}
     assert planned == expected
 
 
 def test_compare_perturbations_with_other_patches(project):
     planned = configured(project, attacks=attacks(patch_sizes=[8, 32]))
-    assert planned == {"tabulate_patch_alignment": 1, "draw_attacks": 1, "draw_perturbations": 1, "all": 1}
+    assert planned == {"tabulate_patch_alignment": 1, "draw_attacks": 1, "draw_perturbations": 1, **CLAIMS}
 
 
 def test_change_how_attacks_step(project):
@@ -331,7 +347,7 @@ def test_look_with_fewer_images(project):
 def test_tabulate_other_similarities(project):
     similarity = {"minibatch": 6, "flattening": ["per_sample"], "between_models": False}
     planned = configured(project, internals=internals(similarity=similarity))
-    assert planned == {"tabulate_similarity": 1, "draw_internals": 2, "tabulate_failures": 1, "all": 1}
+    assert planned == {"tabulate_similarity": 1, "draw_internals": 2, "tabulate_failures": 1, **CLAIMS}
 
 
 def test_change_how_attention_is_limited(project):
@@ -355,17 +371,17 @@ def test_change_inference(project):
     project.edit("workflow/withstand/inference.py", ".float() / 255", ".float() / 256")
     chosen = {"find_missed": 1, "prepare_images": 1, "draw_samples": 1}
     predicted = {"predict": 2, "predict_clean": 2, "summarise_model": 2, "measure_internals": 2}
-    assert project.planned() == chosen | predicted | SHAPE_BIAS | TABLES | NEW_CLEAN | INSIDE
+    assert project.planned() == chosen | predicted | SHAPE_BIAS | NEW_CLEAN | INSIDE | TABLES
 
 
 def test_change_a_figure(project):
     project.edit("workflow/withstand/figures/accuracy_by_severity.py", "COLUMNS = 3", "COLUMNS = 4")
-    assert project.planned() == {"draw_accuracy": 1, "all": 1}
+    assert project.planned() == {"draw_accuracy": 1, **REPORT}
 
 
 def test_another_study_replaces_the_demo(project):
     other = copy.deepcopy(STUDY) | {"study": "other", "models": {"only": {"zoo": "vit_p8_base"}}}
-    del other["attacks"], other["internals"]
+    del other["attacks"], other["internals"], other["statistics"]
     other["datasets"] = {"validation": STUDY["datasets"]["validation"]}
     project.configure(other, "other.yaml")
     planned = project.planned("--configfile", "other.yaml")
@@ -374,11 +390,15 @@ def test_another_study_replaces_the_demo(project):
         "prepare_images": 1,
         "predict_clean": 1,
         "summarise_model": 1,
-        "tabulate_accuracy": 1,
+        "join_summaries": 2,
         "tabulate_failures": 1,
         "tabulate_models": 1,
+        "tabulate_comparisons": 1,
+        "tabulate_trends": 1,
+        "tabulate_claims": 1,
+        "draw_study": 3,
         "draw_samples": 1,
-        "all": 1,
+        **REPORT,
     }
     assert project.planned() == {}
 

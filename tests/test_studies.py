@@ -14,7 +14,8 @@ from withstand.metrics.corruption_error import ALEXNET, corruption_errors, mean_
 from workflow_project import PROJECT, Project
 
 STUDIES = sorted(path.stem for path in (PROJECT / "studies").glob("*.yaml"))
-TABLES = {"tabulate_accuracy": 1, "tabulate_failures": 1, "tabulate_models": 1, "all": 1}
+TABLES = dict.fromkeys(("tabulate_failures", "tabulate_models", "tabulate_comparisons", "tabulate_trends"), 1)
+TABLES |= {"join_summaries": 2, "tabulate_claims": 1, "draw_study": 3, "write_report": 1, "all": 1}
 
 
 def attacked(models: int) -> dict[str, int]:
@@ -38,6 +39,11 @@ PLANNED = {
     | attacked(10)
     | examined(10)
     | {
+        "draw_compared": 10,
+        "draw_disagreements": 2,
+        "tabulate_corruption_error": 1,
+        "tabulate_reproduction": 1,
+        "draw_study": 4,
         "download": 11,
         "fetch_weights": 10,
         "describe_model": 10,
@@ -59,6 +65,11 @@ PLANNED = {
     | attacked(16)
     | examined(16)
     | {
+        "draw_compared": 7,
+        "draw_disagreements": 3,
+        "tabulate_corruption_error": 1,
+        "tabulate_reproduction": 1,
+        "draw_study": 4,
         "download": 7,
         "fetch_weights": 16,
         "describe_model": 16,
@@ -78,6 +89,9 @@ PLANNED = {
     },
     "cifar10": TABLES
     | {
+        "draw_compared": 4,
+        "draw_disagreements": 1,
+        "tabulate_corruption_error": 1,
         "download": 2,
         "train_model": 3,
         "describe_model": 3,
@@ -97,6 +111,11 @@ PLANNED = {
     },
     "selftest": TABLES
     | {
+        "draw_compared": 6,
+        "draw_disagreements": 2,
+        "tabulate_corruption_error": 1,
+        "tabulate_reproduction": 1,
+        "draw_study": 4,
         "download": 7,
         "fetch_weights": 2,
         "describe_model": 2,
@@ -116,6 +135,9 @@ PLANNED = {
     },
     "selftest-vit": TABLES
     | {
+        "draw_compared": 3,
+        "tabulate_reproduction": 1,
+        "draw_study": 4,
         "download": 2,
         "fetch_weights": 4,
         "describe_model": 4,
@@ -129,6 +151,9 @@ PLANNED = {
     # twelve models and the reference
     "zoo": TABLES
     | {
+        "draw_compared": 5,
+        "draw_disagreements": 4,
+        "tabulate_corruption_error": 1,
         "fetch_weights": 13,
         "describe_model": 12,
         "find_missed": 1,
@@ -147,6 +172,8 @@ PLANNED = {
     # 100,000 training images in shards of 5,000, the few, and the validation images
     "train-zoo": TABLES
     | {
+        "draw_compared": 1,
+        "draw_disagreements": 1,
         "train_model": 13,
         "describe_model": 13,
         "prepare_images": 1,

@@ -44,6 +44,7 @@ STUDY = {
         "attention_limit": {"distances": [0.25], "draws": 2, "class_only": [1]},
         "attention_distance": {},
     },
+    "statistics": {"baseline": "resnet"},
     "images": {"size": 64},
 }
 
@@ -60,7 +61,7 @@ WHOLE = {
     "attack_spatial": 2,
     "measure_internals": 2,
     "summarise_model": 2,
-    "tabulate_accuracy": 1,
+    "join_summaries": 2,
     "tabulate_failures": 1,
     "tabulate_shape_bias": 1,
     "tabulate_attacks": 1,
@@ -70,6 +71,13 @@ WHOLE = {
     "tabulate_similarity": 1,
     "tabulate_internals": 3,
     "tabulate_models": 1,
+    "tabulate_comparisons": 1,
+    "tabulate_corruption_error": 1,
+    "tabulate_trends": 1,
+    "tabulate_claims": 1,
+    "draw_study": 3,
+    "draw_compared": 5,
+    "draw_disagreements": 4,
     "draw_internals": 7,
     "draw_attacks": 4,
     "draw_transfer": 1,
@@ -79,6 +87,7 @@ WHOLE = {
     "draw_shape_bias": 1,
     "draw_samples": 4,
     "draw_corruptions": 1,
+    "write_report": 1,
     "all": 1,
 }
 """Jobs of the whole small study."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from withstand.cli_results import COMMANDS
 from withstand.errors import WithstandError
 
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -65,6 +66,7 @@ unreadable_option = click.option(
 batch_option = click.option(
     "--batch-size", type=click.IntRange(min=1), default=128, show_default=True, help="Images in a forward pass."
 )
+seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the study.")
 code_option = click.option("--code", default=None, help="Digest of the code, kept with what it makes.")
 
 
@@ -77,7 +79,7 @@ class Command(click.Group):
         except WithstandError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            if error.strerror is None:
+            if error.strerror is None or isinstance(error, BrokenPipeError):
                 raise
             raise click.ClickException(f"{error.filename or 'input or output'}: {error.strerror}") from error
 
@@ -310,7 +312,7 @@ def find_missed(
 @main.command()
 @click.argument("clean", type=INPUT)
 @click.option("--corruptions", type=JSON, required=True, help="Names, categories and constants (JSON).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the study.")
+@seed_option
 @codec_option
 @code_option
 @device_option
@@ -495,22 +497,84 @@ def measure_internals(
 
 @main.command()
 @click.argument("predictions", type=INPUT, nargs=-1, required=True)
-@output_option
-def summarise(predictions: tuple[Path, ...], output: Path) -> None:
-    """Write the accuracy of one model on all its image sets."""
+@click.option("--accuracy", type=OUTPUT, required=True, help="Table of accuracies to write.")
+@click.option("--calibration", type=OUTPUT, required=True, help="Table of calibration to write.")
+@click.option("--images", type=OUTPUT, required=True, help="Table to write of how often each image was right.")
+def summarise(predictions: tuple[Path, ...], accuracy: Path, calibration: Path, images: Path) -> None:
+    """Write what one model's predictions on all its image sets come to."""
     from withstand.steps.tabulate import summarise as run
 
-    run(predictions, output)
+    run(predictions, accuracy, calibration, images)
 
 
 @main.command()
 @click.argument("summaries", type=INPUT, nargs=-1, required=True)
 @output_option
-def tabulate_accuracy(summaries: tuple[Path, ...], output: Path) -> None:
-    """Join the models' accuracies to the study's table."""
-    from withstand.steps.tabulate import tabulate_accuracy as run
+def join_summaries(summaries: tuple[Path, ...], output: Path) -> None:
+    """Join the tables of all models to that of the study."""
+    from withstand.steps.tabulate import join_summaries as run
 
     run(summaries, output)
+
+
+@main.command()
+@click.argument("images", type=INPUT, nargs=-1, required=True)
+@seed_option
+@output_option
+def tabulate_comparisons(images: tuple[Path, ...], seed: int, output: Path) -> None:
+    """Compare every pair of models on the same images.
+
+    IMAGES say how often each image was right (see summarise), one file a model, named by the model.
+    """
+    from withstand.steps.tabulate_statistics import tabulate_comparisons as run
+
+    run(images, seed, output)
+
+
+@main.command()
+@click.argument("images", type=INPUT, nargs=-1, required=True)
+@click.option("--baseline", help="The model whose errors are 100%.")
+@click.option("--imagenet", multiple=True, help="A dataset of ImageNet's images, where AlexNet's errors are 100% too.")
+@seed_option
+@output_option
+def tabulate_corruption_error(
+    images: tuple[Path, ...], baseline: str | None, imagenet: tuple[str, ...], seed: int, output: Path
+) -> None:
+    """Write errors under corruption in percent of a reference's, and their mean (mCE).
+
+    IMAGES say how often each image was right (see summarise), one file a model, named by the model.
+    """
+    from withstand.steps.tabulate_statistics import tabulate_corruption_error as run
+
+    run(images, seed, output, baseline=baseline, imagenet=imagenet)
+
+
+@main.command()
+@click.option("--accuracy", type=INPUT, required=True, help="Table of accuracies.")
+@click.option("--models", type=INPUT, required=True, help="Table of models.")
+@click.option("--reference", required=True, help="Dataset whose clean images others are compared with.")
+@click.option("--dataset", "datasets", multiple=True, required=True, help="Datasets with one right answer an image.")
+@click.option("--trends", type=OUTPUT, required=True, help="Rank correlations and slopes to write.")
+@click.option("--effective-robustness", type=OUTPUT, required=True, help="Accuracies beyond what is predicted.")
+def tabulate_trends(
+    accuracy: Path, models: Path, reference: str, datasets: tuple[str, ...], trends: Path, effective_robustness: Path
+) -> None:
+    """Write what accuracy on clean images and size tell of accuracy elsewhere, over models."""
+    from withstand.steps.tabulate_statistics import tabulate_trends as run
+
+    run(accuracy, models, reference, datasets, trends, effective_robustness)
+
+
+@main.command()
+@click.argument("tables", type=INPUT, nargs=-1, required=True)
+@click.option("--settings", type=JSON, required=True, help="Reference dataset, sets of cue conflict, margin (JSON).")
+@output_option
+def tabulate_claims(tables: tuple[Path, ...], settings: dict, output: Path) -> None:
+    """Test the paper's claims on the tables of a study, each named as what it holds."""
+    from withstand.claims.paper import Settings
+    from withstand.steps.tabulate_statistics import tabulate_claims as run
+
+    run(tables, Settings(**{**settings, "conflicts": tuple(settings.get("conflicts", ()))}), output)
 
 
 @main.command()
@@ -594,6 +658,24 @@ def tabulate_similarity(
     from withstand.steps.tabulate_internals import tabulate_similarity as run
 
     run(grams, output, between_models=between_models, flattenings=flattening)
+
+
+@main.command()
+@click.option("--models", type=INPUT, required=True, help="Table of models.")
+@click.option("--identities", type=JSON, required=True, help="Public weights and image sets of the study (JSON).")
+@click.option("--accuracy", type=INPUT, help="Table of accuracies.")
+@click.option("--corruption-error", type=INPUT, help="Table of corruption errors.")
+@click.option("--attacks", type=INPUT, help="Table of attacks.")
+@click.option("--spatial", type=INPUT, help="Table of rotations and translations.")
+@click.option("--shape-bias", type=INPUT, help="Table of shape bias.")
+@click.option("--lesions", type=INPUT, help="Table of lesions.")
+@click.option("--attention-limit", type=INPUT, help="Table of limits of attention.")
+@output_option
+def tabulate_reproduction(models: Path, identities: dict, output: Path, **tables: Path | None) -> None:
+    """Write measured values beside published ones of the same models."""
+    from withstand.steps.tabulate_reproduction import tabulate_reproduction as run
+
+    run(models, identities, output, **tables)
 
 
 @main.command()
@@ -690,6 +772,7 @@ FIGURES = (
     *("attacks", "transfer", "patch_alignment", "spatial", "spatial_landscape"),
     *("layer_correlation", "layer_similarity", "model_similarity", "lesion_single", "lesion_several"),
     *("attention_limit", "attention_distance"),
+    *("overview", "scaling", "comparisons", "calibration", "claims", "reproduction"),
 )
 
 
@@ -697,7 +780,7 @@ FIGURES = (
 @click.argument("kind", type=click.Choice(FIGURES))
 @click.option("--table", type=INPUT, required=True, help="The table that is drawn.")
 @click.option("--models", type=INPUT, required=True, help="Table of models.")
-@click.option("--dataset", "datasets", required=True, multiple=True, help="Which dataset; for held_out any number.")
+@click.option("--dataset", "datasets", multiple=True, help="Which datasets; all by default.")
 @click.option(
     "--policy",
     type=click.Choice(["stored", "published", "corrupt_after_resize", "model"]),
@@ -705,6 +788,7 @@ FIGURES = (
 )
 @click.option("--attack", help="The attack whose rows are drawn; any by default.")
 @click.option("--family", help="The family of images whose rows are drawn; any by default.")
+@click.option("--reproduction", type=INPUT, help="Table of published values to show beside measured ones.")
 @_draw_options
 def draw(
     kind: str,
@@ -714,17 +798,21 @@ def draw(
     policy: str | None,
     attack: str | None,
     family: str | None,
+    reproduction: Path | None,
     svg: Path,
     png: Path,
     data: Path,
     style: dict,
 ) -> None:
     """Draw a figure of a table."""
+    from withstand import published
     from withstand.steps.draw import draw_table
 
     if kind == "transfer" and attack is None:
         raise click.UsageError("transfer shows one attack: give --attack")
-    chosen = {"policy": policy, "attack": attack, "family": family}
+    if reproduction is not None and kind not in published.FIGURES:
+        raise click.UsageError(f"{kind} shows no published values: leave --reproduction out")
+    chosen = {"policy": policy, "attack": attack, "family": family, "reproduction": reproduction}
     draw_table(kind, table, models, datasets, style, svg=svg, png=png, data=data, **chosen)
 
 
@@ -756,15 +844,61 @@ def draw_samples(images: Path, svg: Path, png: Path, data: Path, style: dict) ->
 
 
 @main.command()
+@click.argument("images", type=INPUT, nargs=-1, required=True)
+@click.option("--first", type=INPUT, required=True, help="How often a model was right on each image (see summarise).")
+@click.option("--second", type=INPUT, required=True, help="The same of another model.")
+@click.option("--first-predictions", type=INPUT, required=True, help="The one's predictions on the clean images.")
+@click.option("--second-predictions", type=INPUT, required=True, help="Those of the other.")
+@_draw_options
+def draw_disagreements(
+    images: tuple[Path, ...],
+    first: Path,
+    second: Path,
+    first_predictions: Path,
+    second_predictions: Path,
+    svg: Path,
+    png: Path,
+    data: Path,
+    style: dict,
+) -> None:
+    """Draw images that one of two models gets right and the other wrong.
+
+    IMAGES are the files of the clean images of one dataset, all shards.
+    """
+    from withstand.steps.draw_disagreements import draw_disagreements as run
+
+    run(images, first, second, first_predictions, second_predictions, style, svg=svg, png=png, data=data)
+
+
+@main.command()
 @click.argument("images", type=INPUT)
 @click.option("--corruptions", type=JSON, required=True, help="Names, categories, severities and constants (JSON).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the study.")
+@seed_option
 @_draw_options
 def draw_corruptions(images: Path, corruptions, seed: int, svg: Path, png: Path, data: Path, style: dict) -> None:
     """Draw the first of a file of clean images under every corruption at every severity."""
     from withstand.steps.draw import draw_corruptions as run
 
     run(images, corruptions, seed, style, svg=svg, png=png, data=data)
+
+
+for command in COMMANDS:
+    main.add_command(command)
+
+
+@main.command()
+@click.argument("tables", type=INPUT, nargs=-1, required=True)
+@click.option("--figure", "figures", type=INPUT, multiple=True, help="A figure; its PNG and CSV lie beside it.")
+@click.option("--spec", type=JSON, required=True, help="What the study is: its config, models, datasets (JSON).")
+@click.option(
+    "--benchmarks", type=click.Path(file_okay=False, path_type=Path), help="Folder of the rules' timings (JSON lines)."
+)
+@output_option
+def write_report(tables: tuple[Path, ...], figures: tuple[Path, ...], spec: dict, benchmarks, output: Path) -> None:
+    """Write the report of a study: one page that stands alone, from its tables, each named as what it holds."""
+    from withstand.steps.report import write_report as run
+
+    run(spec, tables, figures, output, benchmarks)
 
 
 if __name__ == "__main__":

@@ -362,6 +362,18 @@ class ImageSettings(Strict):
     """How such images are resized."""
 
 
+class StatisticsSettings(Strict):
+    """What models and sets are compared with."""
+
+    reference: str | None = None
+    """The dataset whose clean images predict accuracy on other datasets; by default the first by name that has families
+    of corruptions, or the first at all."""
+    baseline: str | None = None
+    """The model whose errors under corruption are 100%, beside AlexNet on ImageNet-C; by default there is none."""
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Accuracies that differ by less are called equal where a claim is that something makes no difference."""
+
+
 class FigureSettings(Strict):
     """How figures are drawn."""
 
@@ -390,6 +402,8 @@ class Study(Strict):
     """Attacks on models: adversarial perturbations, and worst-case rotation and translation."""
     internals: InternalsSettings | None = None
     """The inside of models: similarity of layers, lesions, limits of attention."""
+    statistics: StatisticsSettings = StatisticsSettings()
+    """What models and sets are compared with."""
     images: ImageSettings = ImageSettings()
     """How images are stored."""
     figures: FigureSettings = FigureSettings()
@@ -399,7 +413,7 @@ class Study(Strict):
     def _check_names(self) -> Study:
         checks = (
             *(self._check_models, self._check_datasets, self._check_references, self._check_label_spaces),
-            *(self._check_attacks, self._check_internals),
+            *(self._check_attacks, self._check_internals, self._check_statistics),
         )
         problems = list(dict.fromkeys(problem for check in checks for problem in check()))
         if problems:
@@ -454,6 +468,20 @@ class Study(Strict):
             )
         if given.similarity and self.limit is not None and self.limit < 4:
             yield f"limit: {self.limit}, but internals.similarity needs 4 samples at least"
+
+    def _check_statistics(self) -> Iterable[str]:
+        given = self.statistics
+        if given.baseline is not None and given.baseline not in self.models:
+            yield f"statistics.baseline: no model '{given.baseline}'{nearest(given.baseline, self.models)}"
+        if given.reference is None:
+            return
+        if given.reference not in self.datasets:
+            yield f"statistics.reference: no dataset '{given.reference}'{nearest(given.reference, self.datasets)}"
+        elif given.reference not in self.judged_by_accuracy():
+            yield (
+                f"statistics.reference: '{given.reference}' cannot predict accuracy elsewhere; take a dataset of clean"
+                " images with one right answer each, on which models are evaluated"
+            )
 
     def _check_subset(self, section: str, name: str, samples: int | None, models: Iterable[str]) -> Iterable[str]:
         """What a section says of the images and models that it is about."""
@@ -727,6 +755,12 @@ class Study(Strict):
         """Those whose clean images have one right answer: all but the sets of cue conflict."""
         conflicts = self.cue_conflict_sets()
         return [name for name in self.clean_sets() if name not in conflicts]
+
+    def reference(self) -> str | None:
+        """The dataset whose clean images predict accuracy on others; none where there are no such images."""
+        judged = self.judged_by_accuracy()
+        first = sorted(judged, key=lambda name: (not self.datasets[name].families, name))
+        return self.statistics.reference or next(iter(first), None)
 
     def cue_conflict_sets(self) -> list[str]:
         """Those with a label for the texture beside that for the shape."""

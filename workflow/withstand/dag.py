@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from withstand import zoo
+from withstand import published, zoo
 from withstand.config import CLEAN, ConfigError, DatasetEntry, Family, ModelEntry, Study, canonical, short_digest
 from withstand.corruptions.constants import CORRUPTIONS, nearest_size
 from withstand.dag_attacks import AttacksDag
 from withstand.dag_internals import InternalsDag
+from withstand.dag_report import ReportDag
+from withstand.dag_statistics import SUMMARIES, StatisticsDag
 from withstand.datasets.archives import Archive
 from withstand.datasets.registry import open_source
 from withstand.provenance import code_digest, is_at_hand
@@ -25,7 +27,7 @@ ACCURACY_FIGURES = ("accuracy_by_severity", CLEAN_AGAINST_CORRUPTED)
 """Figures of each dataset that has families of corruptions, for each of their policies; the last needs clean images."""
 
 FIGURE_FORMATS = ("svg", "png", "csv")
-TABLES = ("accuracy", "failures", "models")
+TABLES = (*SUMMARIES, "failures", "models")
 SHAPE_BIAS = "shape_bias"
 """A table, and a figure of each set of cue conflict."""
 
@@ -58,18 +60,21 @@ class Dag:
         self._results = f"results/{study.study}"
         self.attacks = AttacksDag(self, self._results)
         self.internals = InternalsDag(self, self._results)
+        self.statistics = StatisticsDag(self, self._results)
+        self.report = ReportDag(self, self._results)
 
     # Targets
 
     def targets(self) -> list[str]:
         """All that the study is for; a study that only trains is for its weights."""
-        return self.tables() + self.figures() if self.study.evaluated() else self.weights()
+        return [*self.tables(), *self.figures(), self.report.path()] if self.study.evaluated() else self.weights()
 
     def tables(self) -> list[str]:
         """The study's tables."""
         tables = [*TABLES, SHAPE_BIAS] if self.study.cue_conflict_sets() else [*TABLES]
         tables += self.attacks.tables()
         tables += self.internals.tables()
+        tables += self.statistics.tables()
         return [f"{self._results}/tables/{table}.parquet" for table in tables]
 
     def figures(self) -> list[str]:
@@ -87,6 +92,7 @@ class Dag:
         names += ["held_out"] if len(self.study.judged_by_accuracy()) > 1 else []
         names += self.attacks.figures()
         names += self.internals.figures()
+        names += self.statistics.figures()
         return [f"{self._results}/figures/{name}.{suffix}" for name in names for suffix in FIGURE_FORMATS]
 
     def downloads(self) -> list[str]:
@@ -172,10 +178,6 @@ class Dag:
         """The predictions of all models on the sets whose shape and texture disagree."""
         sets = self.study.cue_conflict_sets()
         return [self.predictions(model, dataset, CLEAN) for model in self.study.models for dataset in sets]
-
-    def summaries(self, wildcards) -> list[str]:
-        """The accuracies of each model."""
-        return [f"{self._results}/tables/accuracy/{model}.parquet" for model in self.study.models]
 
     def cards(self, wildcards) -> list[str]:
         """The card of each model."""
@@ -390,9 +392,7 @@ class Dag:
 
     def figure_policy(self, wildcards) -> str:
         """The transform policy whose results a figure shows: the dataset's own where it is not in the name."""
-        if "policy" not in wildcards.keys():  # noqa: SIM118 - Snakemake's wildcards iterate over values
-            return self.study.datasets[wildcards.dataset].policy
-        return wildcards.policy.removeprefix(".") or "stored"
+        return wildcards.get("policy", "").removeprefix(".") or self.study.datasets[wildcards.dataset].policy
 
     def figure_style(self, wildcards) -> str:
         """Labels, colours and resolution of figures."""
@@ -402,6 +402,7 @@ class Dag:
                 "models": sorted(self.study.models),
                 "labels": {name: model.label for name, model in models if model.label},
                 "colors": {name: model.color for name, model in models if model.color},
+                "families": {name: model.family for name, model in models if model.family},
                 "datasets": {name: dataset.label for name, dataset in self.study.datasets.items() if dataset.label},
                 "dpi": self.study.figures.dpi,
             }
@@ -593,7 +594,8 @@ class Dag:
 def figure_code(kind: str) -> str:
     """Digest of the code that draws one kind of figure from a table."""
     module = f"withstand.figures.{kind}"
-    return code_digest("withstand.steps.draw:draw_table", f"{module}:select", f"{module}:draw")
+    functions = ("select", "draw", "with_published") if kind in published.FIGURES else ("select", "draw")
+    return code_digest("withstand.steps.draw:draw_table", *(f"{module}:{function}" for function in functions))
 
 
 def _function(corruption: str) -> str:

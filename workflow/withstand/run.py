@@ -85,6 +85,8 @@ class Run:
         if not (accuracy.exists() and failures.exists()):
             return f"Results of '{self.study}' lie in {self.folder}; its tables are not made yet."
         lines = [f"Tables and figures of '{self.study}' lie in {self.folder}/tables and {self.folder}/figures."]
+        report = self.folder / "report.html"
+        lines += [f"To read it all, open {report}."] if report.exists() else []
         return "\n".join(lines + [f"Note: {warning}" for warning in warnings(accuracy, failures)])
 
 
