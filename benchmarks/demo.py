@@ -25,7 +25,7 @@ def run() -> Iterator[Comparison]:
             shutil.copy(PROJECT / part, folder)
         for part in ("rules", "profiles", "envs", "workflow"):
             shutil.copytree(PROJECT / part, folder / part)
-        yield _timed("demo: first run", folder, ["snakemake", "--cores", "2"], 255)
+        yield _timed("demo: first run", folder, ["snakemake", "--cores", "2"], 285)
         yield _timed("demo: second run", folder, ["snakemake", "--cores", "2"], 5)
         yield _timed("demo: dry-run", folder, ["snakemake", "--dry-run"], 5)
         yield _timed("demo: withstand --help", folder, ["withstand", "--help"], 0.5)

@@ -21,7 +21,7 @@ _NEUTRAL = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         *("datasets.archives", "datasets.catalogue", "datasets.download", "datasets.partial", "datasets.splits"),
-        *("datasets.transfer", "errors", "files", "prefetch", "progress", "provenance", "run"),
+        *("cards", "datasets.transfer", "errors", "files", "prefetch", "progress", "provenance", "run"),
     )
 )
 """Modules that carry results, or say how many there are, but do not shape them."""

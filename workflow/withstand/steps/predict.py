@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from withstand import predictions
+from withstand import cards, predictions
 from withstand.errors import ModelError
 from withstand.images import ImageFile
 from withstand.provenance import versions
@@ -212,12 +212,15 @@ def is_current(output: Path, inputs: Mapping) -> bool:
 
 
 def choose_device(device: str) -> str:
-    """Resolve ``auto`` to ``cuda`` where there is a card, else ``cpu``."""
+    """Resolve ``auto`` to a card that no other job has, waiting for one if need be; to ``cpu`` where there is none."""
     import torch
 
     if device != "auto":
         return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    found = range(torch.cuda.device_count())
+    return f"cuda:{cards.lease([str(torch.cuda.get_device_properties(number).uuid) for number in found])}"
 
 
 def _device_name(device: str) -> str:
