@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,13 @@ def peak_mb(command: Sequence[str]) -> float:
     return usage.ru_maxrss / 1024
 
 
+def descriptions(models: Iterable[str]) -> str:
+    """ViTs and ResNets in turns, of the same pre-training: claims are tested on them."""
+    pretraining = {"dataset": "ilsvrc2012", "images": 1_281_167}
+    named = zip(models, cycle(("ViT", "ResNet")), strict=False)
+    return json.dumps({model: {"family": family, "pretraining": pretraining} for model, family in named})
+
+
 def tabulate(folder: Path, files: dict[str, list[Path]]) -> tuple[float, float]:
     """All tables of a study: seconds, and the peak memory of two processes at once in MB."""
 
@@ -101,7 +109,7 @@ def tabulate(folder: Path, files: dict[str, list[Path]]) -> tuple[float, float]:
         later = [
             pool.submit(joined, "accuracy"),
             pool.submit(joined, "calibration"),
-            pool.submit(run, "tabulate-models", *cards, "--descriptions", "{}", "-o", models),
+            pool.submit(run, "tabulate-models", *cards, "--descriptions", descriptions(files), "-o", models),
             pool.submit(run, "tabulate-comparisons", *images, "-o", folder / "comparisons.parquet"),
             pool.submit(run, "tabulate-corruption-error", *images, "--imagenet=val", "-o", folder / "errors.parquet"),
         ]
@@ -110,7 +118,7 @@ def tabulate(folder: Path, files: dict[str, list[Path]]) -> tuple[float, float]:
         known = ("--accuracy", folder / "accuracy.parquet", "--models", models, "--reference=val", "--dataset=val")
         peaks.append(run("tabulate-trends", *known, *trends))
         tables = (models, folder / "comparisons.parquet", folder / "trends.parquet")
-        settings = json.dumps({"reference": "val"})
+        settings = json.dumps({"unshifted": ["val"]})
         peaks.append(run("tabulate-claims", *tables, "--settings", settings, "-o", folder / "claims.parquet"))
     seconds = time.perf_counter() - start
     return seconds, sum(sorted(peaks)[-AT_ONCE:])

@@ -24,7 +24,7 @@ from withstand.claims.paper import (
 from withstand.metrics.intervals import wilson
 from withstand.steps.tabulate_statistics import tabulate_claims
 
-SETTINGS = Settings("test", ("conflict",), 0.05)
+SETTINGS = Settings(("test",), ("conflict",), 0.05)
 SET = {"dataset": "test", "label_mode": "all", "policy": "stored"}
 MODELS = pd.DataFrame(
     [
@@ -36,9 +36,10 @@ MODELS = pd.DataFrame(
         ("resnet", "ResNet", 1.1e6, np.nan, 100),
         ("resnet_few", "ResNet", 1.1e6, np.nan, 10),
         ("mixer", "MLP-Mixer", 1.1e6, np.nan, 100),
+        ("unknown", "ResNet", 1.1e6, np.nan, np.nan),
     ],
     columns=["model", "family", "parameters", "patch_size", "pretraining_images"],
-).assign(pretraining_dataset="d")
+).assign(pretraining_dataset="d", input_size=64)
 
 
 def row(value, width=0.01, **keys):
@@ -81,25 +82,29 @@ def tables(sign):
         keys = {"model": model, "family": "clean", "draw": None}
         lesions.append(row(0.9, **keys, design="intact", part="none", removed=0, block=None))
         for block in range(4):
-            value = 0.9 - loss - (step if block == 0 else 0)
+            value = 0.9 - loss - (step if block == 0 else 0) - (0.05 if block == 2 else 0)
             lesions.append(row(value, **keys, design="single", part="block", removed=1, block=block))
         for part, value in (("mlp", 0.5 + step), ("attention", 0.5)):
             lesions += [row(value, **keys, design="several", part=part, removed=n, block=None) for n in (2, 3)]
         for arm, value in (("local", 0.5 + step), ("random", 0.5)):
-            limits.append(row(value, **keys, arm=arm, masked=0.5, blocks=None))
+            limits.append(row(value, **keys, arm=arm, masked=0.5, distance=0.25, blocks=None))
+            # nearer than a patch, where both mask the same
+            limits.append(row(0.2, **keys, arm=arm, masked=0.9, distance=0.05, blocks=None))
         for arm, value in (("last", 0.5 + step), ("first", 0.5)):
             limits += [row(value, **keys, arm=arm, masked=None, blocks=n) for n in (1, 2, 4)]
     ratio = {1: (1.6, 1.0), -1: (0.7, 1.3)}[sign]
+    about = {"pretraining_dataset": "d", "pretraining_images": 100}
     slopes = {"ViT": -0.4 * (1 + sign / 2), "ResNet": -0.4}
     fooled = {("vit8", "vit16"): 0.5 + step, ("vit16", "vit8"): 0.5 + step, ("vit8", "resnet"): 0.5}
-    fooled |= {("resnet", "vit16"): 0.5, ("vit8", "vit8"): 0.99, ("mixer", "vit8"): 0.99}
+    # targets that are hard to fool by anyone, and have no other model of their family, tell nothing
+    fooled |= {("resnet", "vit16"): 0.01, ("vit8", "vit8"): 0.99, ("mixer", "vit8"): 0.99, ("vit16", "resnet"): 0.5}
     return {
         "models": MODELS,
         "comparisons": pd.DataFrame(paired(sets, None)),
         "trends": pd.DataFrame(
-            [row(0.8 * sign, width=0.1, metric="spearman", family=None, group=None)]
+            [row(0.8 * sign, width=0.1, metric="spearman", family=None, group=None, models="vit8,resnet")]
             + [
-                row(slope, metric="slope", family=None, group=group, pretraining_dataset="d", pretraining_images=100)
+                row(slope, metric="slope", family=None, group=group, models=group, **about)
                 for group, slope in slopes.items()
             ]
         ),
@@ -149,8 +154,11 @@ def test_effects_are_those_of_comparable_models():
     assert rows.loc["transfer_within_families", "effect"] == pytest.approx(0.1), "neither own perturbations nor mixers"
     assert rows.loc["vits_show_their_patches", "effect"] == pytest.approx(1.6), "not squares that they do not have"
     assert rows.loc["class_token_changes", "effect"] == pytest.approx(0.2)
-    assert rows.loc["first_block_matters", "effect"] == pytest.approx(0.1)
-    assert rows.loc["later_block_is_dispensable", "effect"] == pytest.approx((0.02 + 0.02 - 0.08 - 0.08) / 4)
+    assert rows.loc["first_block_matters", "effect"] == pytest.approx(0.05), "than the one missed most"
+    mean_loss = (0.02 + 0.02 - 0.08 - 0.08) / 4 + 0.05 / 3
+    assert rows.loc["later_block_is_dispensable", "effect"] == pytest.approx(mean_loss)
+    assert rows.loc["near_beats_random", "effect"] == pytest.approx(0.1)
+    assert rows.loc["vits_ahead", ["label_mode", "policy"]].tolist() == ["all", "stored"]
     assert rows.loc["early_blocks_need_patches", "effect"] == pytest.approx(0.1), "with all blocks both are the same"
 
 
@@ -216,7 +224,10 @@ def test_verdicts_at_the_edges(verdict, low, high, outcome):
 
 @pytest.mark.parametrize(
     ("family", "kind"),
-    [("ViT", "ViT"), ("DeiT III", "ViT"), ("ResNet", "ResNet"), ("BiT", "ResNet"), ("Swin", None), ("other", None)],
+    [
+        *(("ViT", "ViT"), ("DeiT III", "ViT"), ("ViT-B/16", "ViT"), ("ResNet", "ResNet"), ("BiT-M", "ResNet")),
+        *(("Swin", None), ("MaxViT", None), ("Orbit", None), ("other", None)),
+    ],
 )
 def test_families_are_known_by_name(family, kind):
     assert kind_of(family) == kind

@@ -25,14 +25,15 @@ from withstand import predictions
 from withstand.cli import main
 from withstand.errors import WithstandError
 from withstand.explore import garbage
-from withstand.explore.compare import compare_models, compare_studies, mover, paired_test
+from withstand.explore.compare import apart, compare_models, compare_studies
 from withstand.explore.export import latex, page
 from withstand.explore.headlines import headlines, told
 from withstand.explore.query import Database
+from withstand.metrics.comparisons import paired_test
 from withstand.results import PREDICTION_KEYS
 from withstand.steps.tabulate import MODELS, SHAPE_BIAS, join_summaries, summarise, write_table
-from withstand.steps.tabulate_attacks import ATTACKS
-from withstand.steps.tabulate_statistics import tabulate_comparisons
+from withstand.steps.tabulate_attacks import ATTACKS, TRANSFER
+from withstand.steps.tabulate_statistics import CLAIMS, CORRUPTION_ERROR, EFFECTIVE_ROBUSTNESS, tabulate_comparisons
 from workflow_project import PROJECT
 
 IMAGES = 200
@@ -92,7 +93,8 @@ def write_study(folder, seed=0, conditions=CONDITIONS, models=tuple(SKILL), **fa
     rows = pd.DataFrame({"model": models, "architecture": "net_1%", "weights_sha256": [f"{seed}{m}" for m in models]})
     write_table(rows, MODELS, folder / "tables/models.parquet")
     entries = {model: {"label": f"{model} & Co"} for model in models}
-    config = {"study": folder.name, "seed": 0, "models": entries, "datasets": {"test": {"samples": IMAGES}}}
+    datasets = {"test": {"samples": IMAGES, "label": "test_set"}}
+    config = {"study": folder.name, "seed": 0, "models": entries, "datasets": datasets}
     run = {"status": "complete", "finished": "2026-01-01", "python": "3.11", "commit": "abc"}
     run |= {"versions": {"torch": "2.14"}, "config": config}
     (folder / "run.json").write_text(json.dumps(run | facts))
@@ -336,7 +338,7 @@ def test_without_single_answers_the_tables_are_compared(folder, tmp_path):
         rows = compare_models(study, one, other).rows.set_index("condition")
         assert rows["test"].to_dict() == {
             "clean": "mcnemar",
-            "all corruptions": "bootstrap",
+            "all corruptions": "paired t",
             "shot_noise": "intervals",
             "glass_blur": "intervals",
         }
@@ -351,12 +353,32 @@ def test_without_single_answers_the_tables_are_compared(folder, tmp_path):
     assert (width["clean"] > rows["high"]["clean"] - rows["low"]["clean"]).all()
 
 
+def test_no_single_answer_of_a_cue_conflict_counts_as_right(folder, tmp_path):
+    """Its images have two answers; what is compared is how often each is given."""
+    tables = tmp_path / "s/tables"
+    tables.mkdir(parents=True)
+    for name in ("accuracy", "calibration", "comparisons", "images", "models"):
+        path = folder / f"tables/{name}"
+        link = path if path.is_dir() and name == "images" else path.with_suffix(".parquet")
+        (tables / link.name).symlink_to(link)
+    metrics = ["shape_accuracy", "texture_accuracy", "shape_bias"]
+    row = {"dataset": "test", "label_mode": "all", "policy": "stored", "value": 0.5, "low": 0.4, "high": 0.6}
+    rows = [row | {"model": model, "metric": metric, "n": 9, "images": 9} for model in SKILL for metric in metrics]
+    write_table(pd.DataFrame(rows), SHAPE_BIAS, tables / "shape_bias.parquet")
+    study = withstand.load(tmp_path / "s")
+    assert sorted(compare_models(study, *SKILL).rows["metric"]) == sorted(metrics)
+    both = compare_studies(study, withstand.load(folder)), compare_studies(withstand.load(folder), study)
+    assert all(found.rows.empty for found in both)
+    (tables / "images").unlink()
+    assert sorted(compare_models(withstand.load(tmp_path / "s"), *SKILL).rows["metric"]) == sorted(metrics)
+
+
 def test_mover_of_symmetric_intervals_is_the_textbook_one():
     """Of normal means with standard errors 3 and 4, the difference has 5."""
     z = stats.norm.ppf(0.975)
     one = pd.DataFrame({"value": [10.0, 0.0], "low": [10 - 3 * z, -3 * z], "high": [10 + 3 * z, 3 * z]})
     other = pd.DataFrame({"value": [2.0, 0.0], "low": [2 - 4 * z, -4 * z], "high": [2 + 4 * z, 4 * z]})
-    found = mover(one, other)
+    found = apart(one, other)
     assert found["low"].tolist() == pytest.approx([8 - 5 * z, -5 * z])
     assert found["high"].tolist() == pytest.approx([8 + 5 * z, 5 * z])
     assert found["p"].tolist() == pytest.approx([2 * stats.norm.sf(8 / 5), 1.0])
@@ -369,7 +391,7 @@ def test_mover_against_the_published_interval():
         pd.DataFrame({"value": [k / n], "low": [ends.low], "high": [ends.high]})
         for (k, n), ends in zip(((56, 70), (48, 80)), low_high, strict=True)
     )
-    found = mover(one, other).iloc[0]
+    found = apart(one, other).iloc[0]
     assert (round(found["low"], 4), round(found["high"], 4)) == (0.0524, 0.3339)
     assert found["p"] < 0.05
 
@@ -533,6 +555,50 @@ def test_columns_have_the_levels_that_tell_them_apart(tmp_path, folder):
     assert latex(found, "shape_bias").count("\\multicolumn{6}{c}") == 2
 
 
+def test_columns_are_told_by_labels(folder, tmp_path):
+    """Of datasets, and of models that results are relative to."""
+    tables = tmp_path / "s/tables"
+    tables.mkdir(parents=True)
+    (tmp_path / "s/run.json").symlink_to(folder / "run.json")
+    (tables / "models.parquet").symlink_to(folder / "tables/models.parquet")
+    row = {"label_mode": "all", "policy": "stored", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10, "images": 10}
+    pairs = [row | {"model": model, "source": source, "attack": "pgd"} for model in SKILL for source in SKILL]
+    transfer = [pair | {"dataset": name, "metric": "accuracy"} for pair in pairs for name in ("test", "new_set")]
+    write_table(pd.DataFrame(transfer), TRANSFER, tables / "transfer.parquet")
+    shifted = row | {"model": "weak", "dataset": "new_set", "family": "clean", "metric": "effective_robustness"}
+    write_table(
+        pd.DataFrame([shifted | {"reference": "test", "predicted": 0.5}]),
+        EFFECTIVE_ROBUSTNESS,
+        tables / "effective_robustness.parquet",
+    )
+    error = row | {"model": "weak", "dataset": "test", "metric": "mce", "reference": "strong_net"}
+    write_table(pd.DataFrame([error]), CORRUPTION_ERROR, tables / "corruption_error.parquet")
+    study = withstand.load(tmp_path / "s")
+    # a model is not compared with what was made for itself, whatever its label; ids stay where there is no label
+    columns = [("test_set", "pgd for strong net & Co"), ("test_set", "pgd for weak & Co")]
+    cells = page(study, "transfer").cells
+    assert list(cells.columns) == [*columns, *(("new_set", attack) for _, attack in columns)]
+    assert cells.loc["weak & Co"].astype(bool).tolist() == [True, False, True, False]
+    assert "clean given test set" in page(study, "effective_robustness").caption
+    assert "dataset: new_set;" in page(study, "effective_robustness").caption
+    assert "dataset: test_set; condition: against strong net & Co;" in page(study, "corruption_error").caption
+
+
+def test_claims_wrap_in_latex(tmp_path):
+    tables = tmp_path / "s/tables"
+    tables.mkdir(parents=True)
+    statement = "Adversarial perturbations transfer more within a family of models than to the other."
+    claim = {"claim": "a", "section": "appendix", "statement": statement, "dataset": "test", "outcome": "supported"}
+    claim |= {"effect": 0.1, "low": 0.05, "high": 0.15, "unit": "points", "n": 9, "criterion": "none"}
+    write_table(pd.DataFrame([claim]), CLAIMS, tables / "claims.parquet")
+    text = latex(page(withstand.load(tmp_path / "s"), "claims"), "claims")
+    types = re.search(r"\\begin{longtable}{(.*)}", text).group(1)
+    assert types.startswith("p{6cm}")
+    row = next(line for line in text.splitlines() if statement in line)
+    assert row.count("&") == len(types.removeprefix("p{6cm}"))
+    assert "10.0 [5.0, 15.0] & points & 9" in row
+
+
 # What no config refers to
 
 
@@ -545,7 +611,7 @@ def project(tmp_path, monkeypatch):
     needed = {Path("results/mine/tables/accuracy.parquet"), Path("results/weights/net.safetensors")}
     for path in (*needed, "results/mine/run.json", "results/mine/.lock", "results/mine/notes.txt", "results/notes.txt"):
         put(path)
-    monkeypatch.setattr(garbage, "files_of", lambda config: needed)
+    monkeypatch.setattr(garbage, "plan_of", lambda config: garbage.Plan(needed))
     return needed
 
 
@@ -599,8 +665,15 @@ def test_what_a_config_names_is_kept(project):
         "study: mine\nmodels:\n  a: {checkpoint: ./results/weights/theirs/a.safetensors}\n"
         f"datasets:\n  b: {{source: {{path: {Path.cwd() / 'results/old/tables'}}}}}\n"
     )
-    assert invoke("gc", "--delete", "--studies").output == "Nothing to delete.\nFreed 0 B.\n"
-    assert all(path.exists() for path in used)
+    theirs = put("results/weights/made-for-old.safetensors")
+    output = invoke("gc", "--delete", "--studies").output
+    assert output.startswith("Note: nothing in results/weights is touched, since studies of no config given may use it")
+    assert output.endswith("Nothing to delete.\nFreed 0 B.\n")
+    assert all(path.exists() for path in (*used, theirs))
+    Path("results/old/tables/accuracy.parquet").unlink()
+    Path("results/old/tables").rmdir()
+    assert invoke("gc", "--delete", "--studies").output.endswith("Freed 12 B.\n")
+    assert used[1].exists()
 
 
 def test_links_are_not_followed(project, tmp_path_factory):
@@ -610,7 +683,7 @@ def test_links_are_not_followed(project, tmp_path_factory):
     Path("results/mine/predictions").symlink_to(elsewhere / "predictions")
     Path("results/mine/figures").mkdir()
     Path("results/mine/figures/link").symlink_to(elsewhere)
-    Path("results/linked").symlink_to(elsewhere)
+    Path("results/linked").symlink_to(elsewhere / "predictions")
     output = invoke("gc", "--delete", "--studies").output
     assert "results/downloads is a link, and left alone" in output
     assert "results/mine/predictions is a link, and left alone" in output
@@ -637,15 +710,15 @@ def test_a_config_that_cannot_be_planned_holds_back_what_may_be_its_own(project,
     def plan(config):
         if config.stem == "broken":
             raise garbage.GarbageError(f"{config} cannot be planned: no images")
-        return project
+        return garbage.Plan(project)
 
-    monkeypatch.setattr(garbage, "files_of", plan)
+    monkeypatch.setattr(garbage, "plan_of", plan)
     put("studies/broken.yaml", "study: broken\n")
     shared, theirs = put("results/weights/old.safetensors"), put("results/broken/tables/x.parquet")
     gone = put("results/mine/tables/old.parquet")
     output = invoke("gc", "--delete", "--studies").output
     assert "results/broken is left alone: studies/broken.yaml cannot be planned: no images" in output
-    assert "results/weights and results/downloads are left alone" in output
+    assert "nothing in results/weights is touched, since studies/broken.yaml cannot be planned here" in output
     assert shared.exists()
     assert theirs.exists()
     assert not gone.exists()
@@ -653,8 +726,59 @@ def test_a_config_that_cannot_be_planned_holds_back_what_may_be_its_own(project,
     assert named.exit_code == 1
     assert named.output == "Error: studies/broken.yaml cannot be planned: no images\n"
     assert invoke("gc", "config.yaml", "--delete").exit_code == 0
-    assert not shared.exists()
+    assert shared.exists()
     assert theirs.exists()
+
+
+def test_what_a_study_of_no_config_given_may_share_is_kept_with_it(project):
+    shared = put("results/weights/theirs.safetensors"), put("results/downloads/set/set.tar")
+    theirs, gone = put("results/other/tables/x.parquet"), put("results/mine/tables/old.parquet")
+    note = "nothing in results/weights or results/downloads is touched, since studies of no config given may use it"
+    listed = invoke("gc", "config.yaml").output
+    assert f"Note: {note}: results/other; " in listed
+    assert "theirs.safetensors" not in listed
+    assert "set.tar" not in listed
+    assert invoke("gc", "config.yaml", "--delete").exit_code == 0
+    assert all(path.exists() for path in (*shared, theirs))
+    assert not gone.exists()
+    assert note not in invoke("gc", "config.yaml", "--delete", "--studies").output
+    assert not any(path.exists() for path in (*shared, theirs))
+
+
+def test_a_linked_study_keeps_what_it_may_share(project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    put(elsewhere / "tables/x.parquet")
+    Path("results/linked").symlink_to(elsewhere)
+    shared = put("results/weights/theirs.safetensors")
+    assert "may use it: results/linked; " in invoke("gc", "--delete", "--studies").output
+    assert shared.exists()
+    assert (elsewhere / "tables/x.parquet").exists()
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_logs_and_benchmarks_are_kept_where_snakemake_has_no_record(tmp_path, monkeypatch, recorded):
+    """It names the logs only of files that were made here, not of those that were copied."""
+    monkeypatch.chdir(tmp_path)
+    Path("Snakefile").touch()
+    Path("config.yaml").write_text("study: mine\n")
+    output, log = "results/mine/tables/accuracy.parquet", "results/mine/logs/join_summaries/accuracy.log"
+    of_it = {put(output), put(log), put("results/mine/benchmarks/join_summaries/accuracy.jsonl")}
+    old = {put("results/mine/logs/gone/a.log"), put("results/mine/benchmarks/gone/a.jsonl")}
+    gone, weights = put("results/mine/tables/old.parquet"), put("results/weights/logs/old.log")
+    lines = [
+        "output_file\tdate\trule\tlog-file(s)\tstatus\tplan",
+        f"{output}\tnow\tjoin_summaries\t{log if recorded else '-'}\tok\tno update",
+        "results/weights/missing.safetensors\t-\tfetch_weights\t-\tmissing\tupdate pending",
+    ]
+    summary = subprocess.CompletedProcess([], 0, "\n".join(lines), "")
+    monkeypatch.setattr(garbage.subprocess, "run", lambda *arguments, **options: summary)
+    result = invoke("gc", "--delete")
+    assert result.exit_code == 0, result.output
+    note = "Note: nothing in results/mine/logs or results/mine/benchmarks is touched, since Snakemake has no record"
+    assert (note in result.output) != recorded
+    assert everything() == of_it | (set() if recorded else old)
+    assert not gone.exists()
+    assert not weights.exists()
 
 
 @pytest.mark.parametrize("content", ["models: {}", "study: [a, b]", "{", ""])

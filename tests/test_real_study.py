@@ -118,7 +118,8 @@ def test_a_second_dataset_and_a_second_model_run_alone(real, tmp_path):
     study = copy.deepcopy(REAL)
     study["datasets"]["more"] = {**study["datasets"]["photographs"], "policy": "stored"}
     project.configure(study)
-    tables = {"summarise_model": 1, "tabulate_accuracy": 1, "tabulate_failures": 1, "tabulate_shape_bias": 1}
+    tables = dict.fromkeys(("summarise_model", "tabulate_failures", "tabulate_shape_bias", "tabulate_comparisons"), 1)
+    tables |= {"join_summaries": 2, "tabulate_trends": 1, "tabulate_claims": 1, "draw_study": 3, "write_report": 1}
     # predict_clean goes through the stored sets anew, and leaves the one that is there as it is
     assert project.planned() == tables | {
         "index_source": 1,
@@ -138,6 +139,8 @@ def test_a_second_dataset_and_a_second_model_run_alone(real, tmp_path):
         "predict_from_source": 1,
         "tabulate_models": 1,
         "draw_shape_bias": 1,
+        "draw_compared": 2,
+        "draw_disagreements": 1,
         "all": 1,
     }
     study = copy.deepcopy(REAL)

@@ -2,6 +2,7 @@
 import re
 import struct
 import zlib
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from withstand.metrics.calibration import BINS
 from withstand.report import protocol, sentences
 from withstand.report.figures import DETAILS, ROOM, alternative, embedded, kind_of, pictures, slim
 from withstand.report.formats import Names, basis, interval, listed, magnitude, p_value, share, signed
 from withstand.report.page import question, title
 from withstand.report.sentences import Sentence, difference, extremes
-from withstand.report.tables import by_corruption, calibration, comparisons, glance, reproduction
+from withstand.report.tables import by_corruption, calibration, comparisons, glance, reproduction, trends
+from withstand.report.tables import claims as claims_table
 from withstand.steps.report import write_report
 from withstand.steps.tabulate import ACCURACY, FAILURES, MODELS, SHAPE_BIAS, write_table
 from withstand.steps.tabulate_attacks import ATTACKS, SPATIAL
@@ -221,7 +224,7 @@ def test_what_is_said_of_corruptions_shifts_and_attacks(tables):
     assert texts(sentences.shift(tables, NAMES)) == [
         "On renditions, all 2 models are equally accurate: 50.0% [48.0, 52.0] (60 images).",
         "On renditions (the set's classes), ViT/8 has 60.0% [58.0, 62.0] (60 images).",
-        "Ranks of models by accuracy on clean images of the reference set and on renditions correlate by"
+        "Ranks of models by accuracy on the clean images of the reference set and on renditions correlate by"
         " 0.83 [0.40, 0.96] (9 models, p = 0.005).",
     ]
     assert texts(sentences.attacks(tables, NAMES)) == [
@@ -238,11 +241,128 @@ def test_claims_are_said_by_outcome(tables):
         "supported": [
             "Test set, mean over corruptions: +3.2 points [1.0, 5.4] (120 images: ViT/8 and ResNet).",
         ],
-        "undecided": ["Renditions, mean over corruptions: not tested, since too few models."],
+        "not tested": ["Renditions, mean over corruptions: too few models."],
     }
-    assert sentences.verdict(tables["claims"]).text == (
-        "1 claim of the paper came to 2 tests on this study's data: 1 supported, 0 refuted, 1 undecided."
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"dataset": None, "reason": "it would take two ViTs"}, "It would take two ViTs."),
+        ({"dataset": None}, "Not tested."),
+        ({}, "Test set: not tested."),
+    ],
+)
+def test_a_claim_that_was_not_tested_tells_why(more, said):
+    table = _table("claims", [claim(subject=None, effect=None, outcome="undecided", **more)])
+    assert texts(sentences.claims(table, NAMES)["not tested"][0].evidence) == [said]
+
+
+def test_claims_that_were_not_tested_are_no_tests(tables):
+    found = [claim(), claim(dataset="shifted", outcome="refuted"), claim(claim="second", outcome="undecided")]
+    found += [claim(claim=name, outcome="undecided", effect=None, low=None, high=None) for name in ("third", "fourth")]
+    counts = "3 tests of 4 claims: 1 supported, 1 refuted, 1 undecided; 2 claims could not be tested"
+    assert sentences.verdict(_table("claims", found)).text == f"{counts}."
+    assert alternative("Claims", _table("claims", found), NAMES) == f"Claims. {counts}."
+    assert sentences.verdict(tables["claims"]).text == "1 test of 1 claim: 1 supported, 0 refuted, 0 undecided."
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "accuracy of ViTs minus that of ResNets"),
+        ({"criterion": "it must end below the margin."}, "it must end below the margin of 5 points"),
+        ({"criterion": "one within the margin", "unit": "ratio"}, "one within the margin of 5%"),
+        ({"criterion": None}, ""),
+    ],
+)
+def test_a_criterion_that_has_a_margin_tells_it(more, said):
+    table = _table("claims", [claim(**more)])
+    assert sentences.claims(table, NAMES, 0.05)["supported"][0].criterion == said
+    assert claims_table({"claims": table}, NAMES, 0.05).rows[0][0].about == said
+
+
+def test_claims_tell_policies_apart():
+    policies = ("stored", "published", "corrupt_after_resize")
+    table = _table("claims", [claim(label_mode="all", policy=policy) for policy in policies])
+    said = texts(sentences.claims(table, NAMES)["supported"][0].evidence)
+    sets = ["test set", "test set (as published)", "test set (corrupted after resize)"]
+    assert [text.split(",")[0].lower() for text in said] == sets
+    assert [line[2].text for line in claims_table({"claims": table}, NAMES).rows] == sets
+
+
+def test_corruption_errors_are_ranked_without_the_reference_of_the_study():
+    def errors(reference, **values):
+        return [
+            row(name, value, metric="mce", reference=reference, corruption=None, low=value - 5, high=value + 5)
+            for name, value in values.items()
+        ]
+
+    found = errors("cnn", vit=90.0, few=143.6, cnn=100.0) + errors("AlexNet", vit=60.0, few=80.0, cnn=55.0)
+    assert texts(sentences.corruption_errors({"corruption_error": pd.DataFrame(found)}, NAMES)) == [
+        "Of the models other than ResNet, by mCE against it on test set, ViT/8 is the best: 90.0% [85.0, 95.0];"
+        " ResNet, 4k images the worst: 143.6% [138.6, 148.6] (120 images).",
+        "By mCE against AlexNet on test set, ResNet is the best: 55.0% [50.0, 60.0];"
+        " ResNet, 4k images the worst: 80.0% [75.0, 85.0] (120 images).",
+    ]
+
+
+def test_corrupted_images_are_ranked_beside_their_own_clean_ones():
+    about = {"metric": "spearman", "dataset": "shifted", "label_mode": "all", "policy": "stored", "value": 0.5, "n": 9}
+    said = texts(sentences.shift({"trends": _table("trends", [about])}, NAMES))
+    assert said == [
+        "Ranks of models by accuracy on the clean images of renditions and on the corruptions of renditions correlate"
+        " by 0.50 (9 models)."
+    ]
+
+
+def test_pretraining_that_is_not_stated_is_said_so():
+    about = {"dataset": "test", "family": "clean", "label_mode": "all", "policy": "stored", "value": -0.2, "n": 3}
+    found = [about | {"metric": "slope", "group": "ViT"}, about | {"metric": "spearman"}]
+    tables = {"trends": _table("trends", found)}
+    assert [line[2].text for line in trends(tables, NAMES).rows] == ["not stated", "any"]
+    assert texts(sentences.sizes(tables, NAMES)) == [
+        "Errors of ViT (pre-training not stated) fall with size on test set: log-log slope −0.20 (3 models)."
+    ]
+    unknown = model("cnn", "ResNet", pretraining_dataset=None, pretraining_images=None)
+    tables = {"models": _table("models", [model("vit"), unknown])}
+    made = glance(tables, NAMES, {})
+    assert [line[3].text for line in made.rows] == ["many", "not stated"]
+    assert protocol.missing({}, tables, NAMES, {})[1:] == [
+        "The config does not say what these were pre-trained on; no comparison by pre-training has them: ResNet."
+    ]
+
+
+def test_the_best_of_two_families_are_compared_once_a_set():
+    """Thirty models of eight families, on six sets of which three are answered in two ways."""
+    families = ["ConvNeXt", "ResNet", "Swin", "ViT", "Mixer", "BiT", "MaxViT", "DeiT"]
+    models = [model(f"m{number:02d}", families[number % 8]) for number in range(30)]
+    names, sets = [each["model"] for each in models], [f"set{number}" for number in range(6)]
+    accuracy = [
+        row(name, 0.9 - number / 100, dataset=dataset, label_mode=mode)
+        for number, name in enumerate(names)
+        for place, dataset in enumerate(sets)
+        for mode in (("all", "subset") if place < 3 else ("all",))
+    ]
+    compare = [
+        compared(one, other, 0.02, dataset=dataset, family="clean", label_mode=mode)
+        for one, other in combinations(names, 2)
+        for dataset in sets
+        for mode in ("all", "subset")
+    ]
+    tables = {
+        "models": _table("models", models),
+        "accuracy": _table("accuracy", accuracy),
+        "comparisons": _table("comparisons", compare),
+    }
+    said = [each.rows[0] for each in sentences.overview(tables, NAMES) if each.table == "comparisons"]
+    assert [(found["model"], found["other_model"]) for found in said] == [("m01", "m03")] * 6, "ResNet and ViT"
+    assert {(found["dataset"], found["label_mode"]) for found in said} == {(name, "all") for name in sets}
+    tables["models"] = tables["models"].assign(
+        family=tables["models"]["family"].replace({"ViT": "Swin", "DeiT": "Swin"})
     )
+    said = [each.rows[0] for each in sentences.overview(tables, NAMES) if each.table == "comparisons"]
+    assert [(found["model"], found["other_model"]) for found in said] == [("m00", "m01")] * 6, "the two best families"
 
 
 @pytest.mark.parametrize(
@@ -419,7 +539,8 @@ def test_tables_have_a_column_a_corruption_and_a_row_a_pair(tables):
         ["ResNet, 4k images", "ViT/8", "−22.2"],
     ]
     assert pairs.rows[0][2].strong
-    assert pairs.rows[0][2].about == "p = 0.004"
+    assert pairs.rows[0][2].interval == "[1.0, 5.4], p = 0.004"
+    assert pairs.rows[1][2].interval == "[−24.4, −20.0], p < 0.001"
     assert pairs.columns[2] == "test set, corrupted: 120 images"
 
 
@@ -477,15 +598,11 @@ def test_figures_are_named_and_described_by_their_data(tmp_path):
     assert (drawn[0].width, drawn[0].height) == (96, 48)  # 72 by 36 points
 
 
-def test_alternatives_of_claims_count_outcomes(tables):
-    assert alternative("Claims", tables["claims"], NAMES) == "Claims. 2 tests of 1 claim: 1 supported and 1 undecided."
-
-
-def test_alternatives_of_photographs_name_classes():
+def test_alternatives_of_images_name_classes():
     data = pd.DataFrame({"sample_id": ["1", "2"], "class": ["disk", "heart"], "row": [0, 0]})
-    assert alternative("The first images", data, NAMES) == "The first images. 2 photographs of disk and heart."
+    assert alternative("The first images", data, NAMES) == "The first images. 2 images of disk and heart."
     data = pd.DataFrame({"sample_id": ["1"], "right": ["vit"], "other": ["cnn"]})
-    assert alternative("Images", data, NAMES) == "Images. 1 photograph. 2 models: ViT/8 and ResNet."
+    assert alternative("Images", data, NAMES) == "Images. 1 image. 2 models: ViT/8 and ResNet."
 
 
 def test_drawings_are_slim_and_large_ones_are_pictures(tmp_path):
@@ -529,6 +646,8 @@ def test_the_page_says_all_of_it(study, tables):
     for said in (
         "What 3 image classifiers withstand",
         "Measured: accuracy of ViTs minus that of ResNets.",
+        "To be measured: accuracy of ViTs minus that of ResNets.",
+        "Not tested on renditions: “ViTs are ahead.” Too few models.",
         "L∞ ≤ 1/255, 8 steps of 1/2040; white box, on 120 images of test set.",
         "cifar (classes 10); the first 120 images; 32 px; clean and under natural",
         "none stated",  # the licence of CIFAR
@@ -598,6 +717,24 @@ def test_thirty_models_fit_in_five_megabytes(tmp_path):
     write_report({"study": "large", "models": {name: {} for name in models}}, files, [], tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size < 3e6  # figures come on top
     assert pq.read_metadata(files[1]).num_rows == 435 * 10
+
+
+def test_the_protocol_tells_how_what_there_is_was_estimated(tables):
+    every = {name: pd.DataFrame({"value": [0.5]}) for name in ("calibration", "corruption_error")}
+    said = dict(
+        protocol.protocol({}, {name: tables[name] for name in ("comparisons", "claims", "trends")} | every, NAMES)
+    )
+    assert "exact McNemar test" in said["comparison of two models"]
+    assert "paired t-test" in said["comparison of two models"]
+    assert "Holm's method" in said["comparison of two models"]
+    assert f"with {BINS} bins" in said["calibration"]
+    assert "at most 2 times the other's parameters" in said["claims"]
+    assert "MOVER" in said["claims"]
+    assert "no correction for the number of claims" in said["claims"]
+    assert "bootstrap" in said["corruption errors"]
+    assert "Bonett" in said["trends over models"]
+    assert "effective robustness" not in said
+    assert list(dict(protocol.protocol({}, {}, NAMES))) == ["intervals"]
 
 
 def test_choices_of_the_inside_are_in_words():

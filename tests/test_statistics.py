@@ -11,11 +11,11 @@ from scipy import stats
 from withstand import predictions
 from withstand.metrics import answers
 from withstand.metrics.answers import Answers, read_answers
-from withstand.metrics.bootstrap import percentile_interval, resampled_means, two_sided_p
+from withstand.metrics.bootstrap import percentile_interval, resampled_means
 from withstand.metrics.calibration import calibration_rows
 from withstand.metrics.comparisons import comparison_rows, matched_interval
 from withstand.metrics.conditions import Condition, read_conditions, sample_ids
-from withstand.metrics.corruption_error import ALEXNET, corruption_error_rows, is_imagenet_c
+from withstand.metrics.corruption_error import ALEXNET, corruption_error_rows, has_imagenet_c
 from withstand.metrics.trends import (
     effective_robustness,
     effective_robustness_rows,
@@ -154,8 +154,23 @@ def test_means_over_corruptions_are_paired_by_image():
     assert row["value"] == pytest.approx(difference.mean())
     # 2,000 resamples: the standard error of a percentile is about a twentieth of the interval's half-width
     assert (row["low"], row["high"]) == pytest.approx((low, high), abs=0.12 * (high - low))
-    assert row["p"] == pytest.approx(2 / 2001)
-    assert row["test"] == "bootstrap"
+    assert row["p"] == pytest.approx(stats.ttest_1samp(difference, 0).pvalue)
+    assert row["test"] == "paired t"
+
+
+def test_many_pairs_can_differ_under_corruption():
+    """With thirty models the adjusted p-value of a difference that is plain to see is small."""
+    generator = np.random.default_rng(5)
+    skill = np.linspace(0.3, 0.9, 30)[:, None]
+    rows = comparison_rows(model_answers(*generator.binomial(5, skill, (30, 500)), corruption="fog", trials=5), seed=0)
+    assert len(rows) == 435
+    assert rows.loc[rows["value"].abs() > 0.3, "p_holm"].max() < 1e-6
+
+
+def test_few_differing_images_are_tested_by_their_signs():
+    ahead = model_answers([5, 5, 5, 1, 1], [3, 3, 3, 1, 1], corruption="fog", trials=5)
+    row = comparison_rows(ahead, seed=0).iloc[0]
+    assert (row["test"], row["p"]) == ("signs", pytest.approx(2 / 2**3))
 
 
 def test_resamples_are_seeded_and_shared():
@@ -168,8 +183,6 @@ def test_resamples_are_seeded_and_shared():
     assert np.allclose(means[:, 1] - means[:, 0], 0.25, atol=1e-6)
     assert means[:, 0].std() == pytest.approx(values[:, 0].std() / math.sqrt(300), rel=0.12)
     assert percentile_interval(np.arange(101.0), 99.0) == pytest.approx((2.5, 99.0))
-    assert two_sided_p(np.array([1.0, 2.0, 3.0])) == pytest.approx(2 / 4)
-    assert two_sided_p(np.array([-1.0, 1.0])) == 1.0
 
 
 def imagenet_c(models, images=2000, seed=0):
@@ -190,8 +203,13 @@ def imagenet_c(models, images=2000, seed=0):
 
 def test_corruption_errors_against_alexnet():
     given = imagenet_c({"alexnet": 1.0, "better": 0.6})
-    assert is_imagenet_c(given)
-    rows = corruption_error_rows(given, None, baseline="alexnet", alexnet=True, seed=0)
+    assert has_imagenet_c(given)
+    rows = pd.concat(
+        [
+            corruption_error_rows(given, None, alexnet=True, seed=0),
+            corruption_error_rows(given, None, baseline="alexnet", seed=0),
+        ]
+    )
     mce = rows[rows["corruption"].isna()].set_index(["reference", "model"])
     # binomial noise of 75 times 2,000 draws
     assert mce.loc[("AlexNet", "alexnet"), "value"] == pytest.approx(100, abs=0.5)
@@ -207,7 +225,7 @@ def test_corruption_errors_against_alexnet():
 def test_relative_errors_are_what_is_lost():
     clean = model_answers([1] * 9 + [0], [1] * 8 + [0] * 2)
     fog = model_answers([5] * 7 + [0] * 3, [5] * 4 + [0] * 6, corruption="fog", trials=5)
-    rows = corruption_error_rows(fog, clean, baseline="m1", alexnet=False, seed=0)
+    rows = corruption_error_rows(fog, clean, baseline="m1", seed=0)
     rows = rows[rows["model"] == "m0"].fillna({"corruption": "mean"}).set_index(["metric", "corruption"])["value"]
     assert rows["ce", "fog"] == pytest.approx(100 * 0.3 / 0.6)
     assert rows["relative_ce", "fog"] == pytest.approx(100 * (0.3 - 0.1) / (0.6 - 0.2))
@@ -218,16 +236,35 @@ def test_relative_errors_are_what_is_lost():
 def test_a_reference_that_loses_nothing_gives_no_relative_error():
     clean = model_answers([1] * 10, [1] * 10)
     fog = model_answers([5] * 10, [4] * 10, corruption="fog", trials=5)
-    rows = corruption_error_rows(fog, clean, baseline="m0", alexnet=False, seed=0)
+    rows = corruption_error_rows(fog, clean, baseline="m0", seed=0)
     assert rows["value"].isna().all()
+    assert corruption_error_rows(fog, clean, baseline="none", seed=0).empty
 
 
 def test_alexnet_stands_only_where_all_of_imagenet_c_is():
     given = imagenet_c({"alexnet": 1.0})
     right, trials = dict(given.right), dict(given.trials)
     del right["fog"], trials["fog"]
-    assert not is_imagenet_c(Answers(KEYS, given.models, given.ids, right, trials))
-    assert not is_imagenet_c(Answers(KEYS, given.models, given.ids, given.right, given.trials | {"fog": 3}))
+    assert not has_imagenet_c(Answers(KEYS, given.models, given.ids, right, trials))
+    assert not has_imagenet_c(Answers(KEYS, given.models, given.ids, given.right, given.trials | {"fog": 3}))
+
+
+def test_more_corruptions_than_imagenet_c_has_change_nothing_against_alexnet():
+    given = imagenet_c({"alexnet": 1.0, "better": 0.6}, images=200)
+    more = {"spatter": np.zeros((2, 200), dtype=np.int16)}
+    wider = Answers(KEYS, given.models, given.ids, {**given.right, **more}, {**given.trials, "spatter": 5})
+    assert has_imagenet_c(wider)
+    rows, expected = (corruption_error_rows(each, None, alexnet=True, seed=0) for each in (wider, given))
+    pd.testing.assert_frame_equal(rows, expected)
+
+
+def test_models_without_clean_answers_have_errors_and_no_relative_ones():
+    clean = model_answers([1, 1, 0], models=["m1"], ids=["i0", "i1", "i9"])
+    fog = model_answers([5, 0, 0, 5], [5, 0, 0, 0], corruption="fog", trials=5)
+    rows = corruption_error_rows(fog, clean, baseline="m1", seed=0)
+    assert set(rows.loc[rows["metric"] == "mce", "model"]) == {"m0", "m1"}
+    relative = rows[rows["metric"] == "relative_mce"]
+    assert (relative["model"].tolist(), relative["images"].tolist()) == (["m1"], [2])
 
 
 def write_answers(path, ids, right):
@@ -334,6 +371,8 @@ def test_rank_correlation():
     assert found["value"] == pytest.approx(0.8)
     # of 24 orders one is perfect and three have 0.8, and as many are the other way round
     assert found["p"] == pytest.approx(8 / 24)
+    perfect = rank_correlation(first, first**2)
+    assert perfect["value"] == 1 and perfect["low"] < 0, "four models in perfect order are no proof"
     half = 1.959964 * math.sqrt((1 + 0.8**2 / 2) / (4 - 3))
     assert found["low"] == pytest.approx(math.tanh(math.atanh(0.8) - half), abs=1e-6)
     assert rank_correlation(first[:3], second[:3]) is None
@@ -396,10 +435,20 @@ def test_trends_of_a_study():
     ranks = rows[rows["metric"] == "spearman"]
     assert {(row.dataset, row.family == "clean") for row in ranks.itertuples()} == {("other", True), ("test", False)}
     assert np.allclose(ranks["value"], 1)
+    assert set(ranks["models"]) == {"s,m,l,x"}
+    assert set(trend_rows(accuracy, models, "test", ["other"])["dataset"]) == {"test", "other"}
+    same_images = trend_rows(accuracy, models, "test", ["other"])
+    assert set(same_images.loc[same_images["metric"] == "spearman", "dataset"]) == {"test"}
     slopes = rows[rows["metric"] == "slope"]
     assert len(slopes) == 3
     assert np.allclose(slopes["value"], -0.25)
     assert set(slopes["group"]) == {"ViT"}
+    resized = accuracy.assign(policy=["model", "corrupt_after_resize", "model"] * 4)
+    assert len(trend_rows(resized, models, "test")) == len(rows), "clean images have a policy of their own"
+    own = accuracy.assign(policy=resized["policy"], value=0.5)
+    own = own[own["family"].isna()].assign(family="noise", corruption="clean", severity=0)
+    shown = effective_robustness_rows(pd.concat([resized, own]), "test")
+    assert not len(shown[shown["family"].isna()]), "the clean images under the same policy, which are all the same"
     effective = effective_robustness_rows(accuracy, "test")
     assert len(effective) == 8
     assert set(effective["reference"]) == {"test"}

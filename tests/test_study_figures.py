@@ -405,7 +405,7 @@ def claims_of(count=22, tests=2):
                 {"claim": f"claim_{number}", "section": "Figure 2", "criterion": "its interval must be above zero"}
                 | {"statement": f"Claim number {number} says that one thing is better than another thing of its size."}
                 | {"dataset": "test" if part else None, "subject": "mean over corruptions" if part else "pgd_4"}
-                | {"outcome": outcome, "unit": unit, "models": "a,b", **told}
+                | {"outcome": outcome, "unit": unit, "models": "a,b", "label_mode": "all", "policy": "stored", **told}
             )
     return pd.DataFrame(rows).astype({"effect": float, "low": float, "high": float})
 
@@ -415,13 +415,15 @@ def test_claims_are_legible_with_many_rows():
     assert len(data) == 44
     figure = claims.draw(data, Style(datasets={"test": "Test set"}))
     texts = [text.get_text() for text in figure.axes[0].texts]
-    counts = data["outcome"].value_counts()
+    counts = data.loc[data["effect"].notna(), "outcome"].value_counts()
+    assert counts.sum() == 42
+    assert "claims not tested: 1" in texts
     assert {f"{outcome}: {count}" for outcome, count in counts.items()} <= set(texts)
     assert texts.count("Test set, corrupted") == 22
     assert "+20 [+16, +24] points" in texts
     assert "\N{MULTIPLICATION SIGN}1.50 [1.20, 1.80]" in texts
     assert "-0.20 [-0.16, -0.24] slope".replace("-", MINUS) in texts
-    reason = " ".join(text for text in texts if "undecided: this" in text or "no such" in text)
+    reason = " ".join(text for text in texts if "not tested: this" in text or "no such" in text)
     assert reason.count("no such") == 24, "it is not cut"
     assert overlapping(figure) == []
 
@@ -440,10 +442,24 @@ def test_effects_stand_on_the_scale_of_their_unit():
 def test_claims_without_any_effect_or_with_endless_intervals():
     rows = claims_of(1, tests=1)
     figure = claims.draw(claims.select(rows, pd.DataFrame()), Style())
-    assert any("undecided: this study" in text.get_text() for text in figure.axes[0].texts)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert any("not tested: this study" in text for text in texts)
+    assert {"supported: 0", "refuted: 0", "undecided: 0", "claims not tested: 1"} <= set(texts)
     endless = claims_of(2, tests=1).iloc[:1].assign(low=-np.inf, high=np.inf)
     figure = claims.draw(claims.select(endless, pd.DataFrame()), Style())
     assert f"+20 [{MINUS}∞, +∞] points" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_tests_of_claims_under_several_policies_are_told_apart():
+    rows = claims_of(4).assign(policy=["stored", "published"] * 4)
+    figure = claims.draw(claims.select(rows, pd.DataFrame()), Style(datasets={"test": "A set of a long name"}))
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts.count("A set of a long name,") == 4
+    assert texts.count("corrupted, as published") == 4
+    assert texts.count("pgd 4") == 4
+    assert overlapping(figure) == []
+    every = claims.draw(claims.select(rows[rows["effect"].notna()], pd.DataFrame()), Style())
+    assert not any("not tested" in text.get_text() for text in every.axes[0].texts)
 
 
 @pytest.mark.parametrize("module", [clean_against_corrupted, accuracy_by_severity, held_out])
@@ -572,7 +588,9 @@ def test_without_disagreements_the_figure_says_so(tmp_path, clean_file, answered
     draw_disagreements([clean_file], first, second, said, also_said, {}, **drawn(tmp_path))
     assert "no image of test that a and b" in " ".join((tmp_path / "figure.svg").read_text().split())
     failed = answered("c", [], [], failure="out of memory")
-    draw_disagreements([clean_file], first, failed[0], said, failed[1], {}, **drawn(tmp_path))
+    style = {"labels": {"c": "Model C"}, "datasets": {"test": "the test set"}}
+    draw_disagreements([clean_file], first, failed[0], said, failed[1], style, **drawn(tmp_path))
+    assert "Model C failed on the test set." in (tmp_path / "figure.svg").read_text()
     assert Image.open(tmp_path / "figure.png").size[0] > 100
     with pytest.raises(WithstandError, match="a cannot disagree with itself"):
         draw_disagreements([clean_file], first, first, said, said, {}, **drawn(tmp_path))

@@ -554,27 +554,38 @@ def tabulate_corruption_error(
 @click.option("--models", type=INPUT, required=True, help="Table of models.")
 @click.option("--reference", required=True, help="Dataset whose clean images others are compared with.")
 @click.option("--dataset", "datasets", multiple=True, required=True, help="Datasets with one right answer an image.")
+@click.option("--unshifted", multiple=True, help="A dataset of the reference's images, in another size, say.")
 @click.option("--trends", type=OUTPUT, required=True, help="Rank correlations and slopes to write.")
 @click.option("--effective-robustness", type=OUTPUT, required=True, help="Accuracies beyond what is predicted.")
 def tabulate_trends(
-    accuracy: Path, models: Path, reference: str, datasets: tuple[str, ...], trends: Path, effective_robustness: Path
+    accuracy: Path,
+    models: Path,
+    reference: str,
+    datasets: tuple[str, ...],
+    unshifted: tuple[str, ...],
+    trends: Path,
+    effective_robustness: Path,
 ) -> None:
     """Write what accuracy on clean images and size tell of accuracy elsewhere, over models."""
     from withstand.steps.tabulate_statistics import tabulate_trends as run
 
-    run(accuracy, models, reference, datasets, trends, effective_robustness)
+    run(accuracy, models, reference, datasets, trends, effective_robustness, unshifted=unshifted)
 
 
 @main.command()
 @click.argument("tables", type=INPUT, nargs=-1, required=True)
-@click.option("--settings", type=JSON, required=True, help="Reference dataset, sets of cue conflict, margin (JSON).")
+@click.option("--settings", type=JSON, required=True, help="Sets of the reference, of cue conflict, margin (JSON).")
 @output_option
 def tabulate_claims(tables: tuple[Path, ...], settings: dict, output: Path) -> None:
     """Test the paper's claims on the tables of a study, each named as what it holds."""
     from withstand.claims.paper import Settings
     from withstand.steps.tabulate_statistics import tabulate_claims as run
 
-    run(tables, Settings(**{**settings, "conflicts": tuple(settings.get("conflicts", ()))}), output)
+    run(
+        tables,
+        Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}),
+        output,
+    )
 
 
 @main.command()

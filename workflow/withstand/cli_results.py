@@ -133,7 +133,7 @@ def gc(configs: tuple[Path, ...], delete: bool, studies: bool) -> None:
     from withstand.explore import garbage as step
 
     with step.no_run():
-        found = step.find_garbage(configs or step.default_configs(), named=bool(configs))
+        found = step.find_garbage(configs or step.default_configs(), named=bool(configs), studies=studies)
         click.echo(step.told(found, studies=studies))
         if delete:
             click.echo(f"Freed {step.in_bytes(step.remove(found, studies=studies))}.")

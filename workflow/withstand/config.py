@@ -762,6 +762,18 @@ class Study(Strict):
         first = sorted(judged, key=lambda name: (not self.datasets[name].families, name))
         return self.statistics.reference or next(iter(first), None)
 
+    def unshifted_sets(self) -> list[str]:
+        """Those whose clean images are the reference's, in whatever size."""
+        reference = self.reference()
+        if reference is None:
+            return []
+        source = self.source_spec(reference)
+        return [
+            name
+            for name in self.clean_sets()
+            if self.source_spec(name) == source and self.datasets[name].missed_by == self.datasets[reference].missed_by
+        ]
+
     def cue_conflict_sets(self) -> list[str]:
         """Those with a label for the texture beside that for the shape."""
         return [name for name in self.evaluated() if self._source(name).texture_labels([]) is not None]

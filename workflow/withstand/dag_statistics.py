@@ -19,7 +19,10 @@ SUMMARIES = ("accuracy", "calibration")
 TRENDS = ("trends", "effective_robustness")
 """Tables over models, which need clean images to compare with."""
 
-NOT_EVIDENCE = ("failures", *SUMMARIES, "effective_robustness", "attention_distance", "claims", "reproduction")
+NOT_EVIDENCE = (
+    *("failures", *SUMMARIES, "corruption_error", "effective_robustness", "attention_distance"),
+    *("claims", "reproduction"),
+)
 """Tables that no claim rests on."""
 
 REPRODUCED = ("accuracy", "corruption_error", "attacks", "spatial", "shape_bias", "lesions", "attention_limit")
@@ -126,14 +129,19 @@ class StatisticsDag:
     def reference_options(self, wildcards) -> list[str]:
         """What corruption errors are compared with, as options of `withstand tabulate-corruption-error`."""
         baseline = self._study.statistics.baseline
-        imagenet = [name for name in self._study.evaluated() if self._study.datasets[name].source.kind == "imagenet"]
+        datasets = self._study.datasets
+        imagenet = [
+            name
+            for name in self._study.evaluated()
+            if datasets[name].source.kind == "imagenet" and not datasets[name].missed_by
+        ]
         return [f"--baseline={baseline}" for _ in [0] if baseline] + [f"--imagenet={name}" for name in imagenet]
 
     def judged(self, wildcards) -> list[str]:
-        """The datasets with one right answer for each image, as options."""
-        names = self._study.evaluated()
+        """The datasets with one right answer for each image, and those of the reference's images, as options."""
         conflicts = self._study.cue_conflict_sets()
-        return [f"--dataset={name}" for name in names if name not in conflicts]
+        judged = [f"--dataset={name}" for name in self._study.evaluated() if name not in conflicts]
+        return judged + [f"--unshifted={name}" for name in self._study.unshifted_sets()]
 
     def reproduced_options(self, wildcards) -> list[str]:
         """The tables whose values may have been published, as options."""
@@ -151,7 +159,7 @@ class StatisticsDag:
         """How claims are tested."""
         return canonical(
             {
-                "reference": self._study.reference() or "",
+                "unshifted": self._study.unshifted_sets(),
                 "conflicts": self._study.cue_conflict_sets(),
                 "margin": self._study.statistics.margin,
             }

@@ -7,7 +7,7 @@ erred all at once; the interval of a difference is recovered from those of its t
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -15,6 +15,7 @@ from itertools import product
 import pandas as pd
 
 from withstand.metrics.conditions import CLEAN
+from withstand.metrics.intervals import mover
 
 COMPARABLE = 2.0
 """Models of comparable size have at most so many times the other's parameters."""
@@ -23,6 +24,13 @@ SAME_SIZE = 1.02
 """Models of one architecture have the same number of parameters, but for what their patches add."""
 
 VIT, RESNET = "ViT", "ResNet"
+
+_WORDS = {
+    VIT: {"vit", "vits", "deit", "beit", "eva", "clip", "dinov2"},
+    RESNET: {"resnet", "resnets", "resnetv2", "bit"},
+}
+"""What names of families have in them as words."""
+
 MAIN_MODES = ("all", "categories")
 
 
@@ -46,11 +54,9 @@ class Estimate:
         return replace(self, value=-self.value, low=-self.high, high=-self.low)
 
     def __sub__(self, other: Estimate) -> Estimate:
-        value = self.value - other.value
-        below = math.hypot(self.value - self.low, other.high - other.value)
-        above = math.hypot(self.high - self.value, other.value - other.low)
+        low, high = mover(self.value, self.low, self.high, other.value, other.low, other.high)
         models = tuple(dict.fromkeys([*self.models, *other.models]))
-        return Estimate(value, value - below, value + above, min(self.n, other.n), models)
+        return Estimate(self.value - other.value, float(low), float(high), min(self.n, other.n), models)
 
     def map(self, function) -> Estimate:
         """Under a function that grows."""
@@ -107,13 +113,17 @@ class Evidence:
         models = self.models
         return [model for model in dict.fromkeys(among) if model in models.index and models.loc[model, "kind"] == kind]
 
+    def same_group(self, one: str, other: str) -> bool:
+        """Whether two models were pre-trained on the same, as the config says; what it does not say is not the same."""
+        return self.group(one) == self.group(other) != (None, None)
+
     def comparable(self, among: Iterable[str]) -> list[tuple[str, str]]:
         """(ViT, ResNet) of comparable size and the same pre-training."""
         among = list(among)
         return [
             pair
             for pair in product(self.of_kind(VIT, among), self.of_kind(RESNET, among))
-            if self.group(pair[0]) == self.group(pair[1]) and self.size_ratio(*pair) <= COMPARABLE
+            if self.same_group(*pair) and self.size_ratio(*pair) <= COMPARABLE
         ]
 
     def with_most_data(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -139,7 +149,7 @@ class Evidence:
         return [
             (one, other)
             for one, other in product(members, members)
-            if self.group(one) == self.group(other)
+            if self.same_group(one, other)
             and same(models.loc[one, "patch_size"], models.loc[other, "patch_size"])
             and models.loc[one, "parameters"] >= 1.5 * models.loc[other, "parameters"]
         ]
@@ -150,7 +160,7 @@ class Evidence:
         return [
             (one, other)
             for one, other in product(members, members)
-            if self.group(one) == self.group(other)
+            if self.same_group(one, other)
             and self.size_ratio(one, other) <= COMPARABLE
             and models.loc[one, "patch_size"] > models.loc[other, "patch_size"]
         ]
@@ -173,6 +183,17 @@ class Evidence:
                 return estimate if sign > 0 else -estimate
         return None
 
+    def small_patches(self, among: Iterable[str]) -> list[str]:
+        """ViTs that have a counterpart with larger patches, and none with smaller ones."""
+        pairs = self.larger_and_smaller_patches(among)
+        larger = {one for one, _ in pairs}
+        return [small for small in dict.fromkeys(other for _, other in pairs) if small not in larger]
+
+    def grid(self, model: str) -> float:
+        """Patches along a side of a model's input; NaN where it has none."""
+        row = self.models.loc[model]
+        return row["input_size"] / row["patch_size"]
+
     def sets(self, conflicts: Iterable[str] = ()) -> Iterator[dict]:
         """Each set that models are compared on: dataset, family (None: mean over corruptions), label mode, policy."""
         rows = self.rows("comparisons")
@@ -190,8 +211,6 @@ def same(one: float, other: float) -> bool:
 
 
 def kind_of(family: str) -> str | None:
-    """ViT or ResNet, where a family's name says so."""
-    name = family.lower()
-    if any(word in name for word in ("vit", "deit", "vision transformer")):
-        return VIT
-    return RESNET if any(word in name for word in ("resnet", "bit")) else None
+    """ViT or ResNet, where a word of a family's name says so: a MaxViT is something else."""
+    words = set(re.split(r"[\s/_-]+", family.lower()))
+    return next((kind for kind, known in _WORDS.items() if words & known), None)

@@ -9,7 +9,7 @@ would do on more images, and nothing of other models.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -22,22 +22,29 @@ SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the config says of claims: the dataset that others are compared with, the sets of cue conflict, and the
+    """What the config says of claims: the datasets whose clean images are no shift, the sets of cue conflict, and the
     margin within which accuracies are called equal."""
 
-    reference: str
+    unshifted: tuple[str, ...]
     conflicts: tuple[str, ...] = ()
     margin: float = 0.05
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim on one set: the estimate that decides it, or why there is none."""
+    """A claim on one set: the estimate that decides it; None where the set has none."""
 
     estimate: Estimate | None
     dataset: str | None = None
     subject: str | None = None
-    reason: str | None = None
+    label_mode: str | None = None
+    policy: str | None = None
+
+    @classmethod
+    def on(cls, keys: Mapping, estimate: Estimate | None) -> Finding:
+        """Of a set: dataset, family, label mode and policy."""
+        subject = "mean over corruptions" if pd.isna(keys["family"]) else None
+        return cls(estimate, keys["dataset"], subject, keys["label_mode"], keys["policy"])
 
 
 @dataclass(frozen=True)
@@ -93,29 +100,22 @@ def about_one(estimate: Estimate, margin: float) -> str:
 
 
 def _shifted(evidence: Evidence, settings: Settings) -> Iterator[dict]:
-    """The sets that are not the clean images of the reference."""
+    """Corrupted sets, and others whose clean images are not those of the reference."""
     for keys in evidence.sets(settings.conflicts):
-        if keys["family"] is None or keys["dataset"] != settings.reference:
+        if keys["family"] is None or keys["dataset"] not in settings.unshifted:
             yield keys
 
 
-def _subject(keys: dict) -> str | None:
-    return "mean over corruptions" if keys["family"] is None else None
-
-
 def clean_predicts_shifted(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    rows = evidence.rows("trends", metric="spearman")
-    names = tuple(evidence.models.index)
-    for _, row in rows.iterrows():
-        subject = "mean over corruptions" if pd.isna(row["family"]) else None
-        yield Finding(Estimate.of(row, *names), row["dataset"], subject)
+    for _, row in evidence.rows("trends", metric="spearman").iterrows():
+        yield Finding.on(row, Estimate.of(row, *row["models"].split(",")))
 
 
 def vits_ahead(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
     for keys in _shifted(evidence, settings):
         pairs = evidence.comparable(_answering(evidence, keys))
         found = (evidence.compared(vit, resnet, keys) for vit, resnet in evidence.with_most_data(pairs))
-        yield Finding(mean(each for each in found if each), keys["dataset"], _subject(keys))
+        yield Finding.on(keys, mean(each for each in found if each))
 
 
 def data_helps_vits_more(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
@@ -125,7 +125,7 @@ def data_helps_vits_more(evidence: Evidence, settings: Settings) -> Iterator[Fin
             pairs = evidence.more_and_less_data(kind, _answering(evidence, keys))
             found = (evidence.compared(more, less, keys) for more, less in pairs)
             gains[kind] = mean(each for each in found if each)
-        yield Finding(difference(gains[VIT], gains[RESNET]), keys["dataset"], _subject(keys))
+        yield Finding.on(keys, difference(gains[VIT], gains[RESNET]))
 
 
 def _answering(evidence: Evidence, keys: dict) -> list[str]:
@@ -137,22 +137,15 @@ def vits_scale_better(evidence: Evidence, settings: Settings) -> Iterator[Findin
     rows = evidence.rows("trends", metric="slope")
     if rows.empty:
         return
+    rows = rows.dropna(subset=["pretraining_dataset", "pretraining_images"], how="all")
     kinds = rows.assign(kind=[kind_of(group) for group in rows["group"]])
     keys = ["dataset", "family", "label_mode", "policy", "pretraining_dataset", "pretraining_images"]
-    facts = evidence.models
     for values, found in kinds.groupby(keys, dropna=False, sort=True):
-        slopes = {}
-        for kind in (VIT, RESNET):
-            chosen = found[found["kind"] == kind]
-            members = [
-                model
-                for model in evidence.of_kind(kind, facts.index)
-                if evidence.group(model) == tuple(None if pd.isna(value) else value for value in values[-2:])
-            ]
-            slopes[kind] = mean(Estimate.of(row, *members) for _, row in chosen.iterrows())
-        estimate = difference(slopes[RESNET], slopes[VIT])
-        if estimate:
-            yield Finding(estimate, values[0], "mean over corruptions" if pd.isna(values[1]) else None)
+        slopes = {
+            kind: mean(Estimate.of(row, *row["models"].split(",")) for _, row in chosen.iterrows())
+            for kind, chosen in found.groupby("kind")
+        }
+        yield Finding.on(dict(zip(keys, values, strict=True)), difference(slopes.get(RESNET), slopes.get(VIT)))
 
 
 def _attacks(evidence: Evidence, *, several_steps: bool) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -190,9 +183,7 @@ def _worst(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def spatial_small_patches(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
     for dataset, found in _worst(evidence):
-        vits = evidence.of_kind(VIT, found.index)
-        sizes = evidence.models.loc[vits, "patch_size"]
-        small = set(sizes[sizes == sizes.min()].index)
+        small = evidence.small_patches(found.index)
         pairs = [pair for pair in evidence.comparable(found.index) if pair[0] in small]
         yield Finding(
             mean(Estimate.of(found.loc[vit]) - Estimate.of(found.loc[resnet]) for vit, resnet in pairs), dataset
@@ -228,13 +219,16 @@ def transfer_within_families(evidence: Evidence, settings: Settings) -> Iterator
         kind=rows["model"].map(kinds), source_kind=rows["source"].map(kinds)
     )
     known = known[known["kind"].notna() & known["source_kind"].notna()]
-    for (dataset, attack), found in known.groupby(["dataset", "attack"], sort=True):
-        within = found["kind"] == found["source_kind"]
-        sides = (
-            mean(Estimate.of(row, row["model"], row["source"]) for _, row in found[chosen].iterrows())
-            for chosen in (within, ~within)
-        )
-        yield Finding(difference(*sides), dataset, attack)
+    for (dataset, attack), shown in known.groupby(["dataset", "attack"], sort=True):
+        differences = []
+        for _, found in shown.groupby("model", sort=True):
+            within = found["kind"] == found["source_kind"]
+            sides = (
+                mean(Estimate.of(row, row["model"], row["source"]) for _, row in found[chosen].iterrows())
+                for chosen in (within, ~within)
+            )
+            differences.append(difference(*sides))
+        yield Finding(mean(each for each in differences if each), dataset, attack)
 
 
 def _edges(evidence: Evidence, kind: str, **wanted) -> Iterator[Finding]:
@@ -311,9 +305,9 @@ def later_block_is_dispensable(evidence: Evidence, settings: Settings) -> Iterat
 def first_block_matters(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
     found = []
     for model in _examined(evidence, "lesions"):
-        rows = _single(evidence, model)
-        first = rows["block"] == rows["block"].min()
-        found.append(difference(_averaged(rows[~first]), _averaged(rows[first])))
+        rows = _single(evidence, model).sort_values("block")
+        later = rows.iloc[1:].sort_values("value").head(1)
+        found.append(difference(_averaged(later), _averaged(rows.head(1))))
     yield Finding(mean(each for each in found if each))
 
 
@@ -347,7 +341,9 @@ def near_beats_random(evidence: Evidence, settings: Settings) -> Iterator[Findin
     found = []
     for model in _examined(evidence, "attention_limit"):
         rows = evidence.rows("attention_limit", model=model, draw=None, family=CLEAN)
-        rows = rows[rows["masked"].between(0, 1, inclusive="neither")]
+        # nearer than a patch is nobody, and random masks of that size mask the same
+        near = rows["distance"] * evidence.grid(model) >= 1 - 1e-9
+        rows = rows[near & (rows["masked"] > 0)].drop_duplicates(["arm", "masked"])
         found.append(difference(*(_averaged(rows[rows["arm"] == arm]) for arm in ("local", "random"))))
     yield Finding(mean(each for each in found if each))
 
@@ -400,7 +396,7 @@ CLAIMS = (
         "vits_scale_better",
         "Figure 4",
         "Errors of ViTs fall faster with the number of parameters than those of ResNets.",
-        "log-log slope of error against parameters of ResNets minus that of ViTs",
+        "log-log slope of error against parameters of ResNets minus that of ViTs of all patch sizes",
         "slope",
         vits_scale_better,
         "three sizes of ViTs and three of ResNets of the same pre-training",
@@ -420,7 +416,7 @@ CLAIMS = (
     Claim(
         "advantage_gone_under_pgd",
         "Figure 3",
-        "Under PGD, ResNets have no such advantage.",
+        "Under PGD, ResNets are no more accurate than ViTs of comparable size.",
         "accuracy of ResNets under attacks of several steps minus that of ViTs; its interval must end below the margin",
         "points",
         advantage_gone_under_pgd,
@@ -431,7 +427,7 @@ CLAIMS = (
         "transfer_within_families",
         "appendix",
         "Adversarial perturbations transfer more within a family of models than from one family to the other.",
-        "share of images fooled by perturbations made for another model of the family, minus that by others'",
+        "share of a model's images fooled by perturbations made for another model of its family, minus that by others'",
         "points",
         transfer_within_families,
         "attacks on two models of one family and one of the other",
@@ -451,7 +447,8 @@ CLAIMS = (
         "resnets_show_no_patches",
         "Figure 5",
         "Adversarial perturbations of ResNets follow no grid.",
-        "the same of ResNets, at the borders of squares that they do not have; it must be one within the margin",
+        "steps of perturbations of ResNets across borders of squares that they do not have over steps inside them; it"
+        " must be one within the margin",
         "ratio",
         resnets_show_no_patches,
         "attacks on ResNets",
@@ -465,7 +462,8 @@ CLAIMS = (
         " margin",
         "points",
         spatial_small_patches,
-        "rotations and translations of images for a ViT and a ResNet of comparable size and the same pre-training",
+        "rotations and translations of images for two ViTs of different patches and a ResNet, of comparable size and"
+        " the same pre-training",
         within_margin,
     ),
     Claim(
@@ -512,8 +510,8 @@ CLAIMS = (
     Claim(
         "later_block_is_dispensable",
         "Figure 8",
-        "A ViT keeps nearly all of its accuracy without any one block but the first.",
-        "accuracy lost without one block, on the average over blocks; its interval must end below the margin",
+        "Without one of its blocks, but the first, a ViT keeps nearly all of its accuracy.",
+        "accuracy lost without one later block, on the average over blocks; its interval must end below the margin",
         "points",
         later_block_is_dispensable,
         "lesions of a ViT",
@@ -523,7 +521,7 @@ CLAIMS = (
         "first_block_matters",
         "Figure 8",
         "Without its first block a ViT loses more than without any other.",
-        "accuracy without one later block, on the average, minus that without the first",
+        "accuracy without that later block which is missed most, minus that without the first",
         "points",
         first_block_matters,
         "lesions of a ViT",
@@ -563,7 +561,8 @@ CLAIMS = (
         "near_beats_random",
         "Figure 9",
         "Limiting attention to near patches hurts a ViT less than masking as much of it at random.",
-        "accuracy with attention to near patches minus that with as many random pairs, on the average over distances",
+        "accuracy with attention to near patches minus that with as many random pairs, on the average over distances of"
+        " one patch or more",
         "points",
         near_beats_random,
         "limits of attention of a ViT",
@@ -585,8 +584,8 @@ CLAIMS = (
 def claim_rows(evidence: Evidence, settings: Settings) -> pd.DataFrame:
     """Every claim on every set that it can be tested on: one row each, and one for a claim that cannot be.
 
-    Returns columns claim, section, statement, dataset, subject, criterion, outcome, effect, low, high, unit, n, sample
-    (what n counts), models (ids with commas) and reason.
+    Returns columns claim, section, statement, criterion, dataset, label_mode, policy, subject, outcome, effect, low,
+    high, unit, n, sample (what n counts), models (ids with commas) and reason.
     """
     return pd.DataFrame([row for claim in CLAIMS for row in _rows(claim, evidence, settings)])
 
@@ -597,7 +596,8 @@ def _rows(claim: Claim, evidence: Evidence, settings: Settings) -> Iterator[dict
     for finding in found:
         estimate = finding.estimate
         yield named | {
-            **{"dataset": finding.dataset, "subject": finding.subject, "unit": claim.unit, "reason": None},
+            **{"dataset": finding.dataset, "label_mode": finding.label_mode, "policy": finding.policy},
+            **{"subject": finding.subject, "unit": claim.unit, "reason": None},
             **{"outcome": claim.verdict(estimate, settings.margin), "n": estimate.n, "sample": claim.sample},
             **{"effect": estimate.value, "low": estimate.low, "high": estimate.high},
             "models": ",".join(estimate.models),

@@ -23,8 +23,8 @@ from withstand.errors import nearest
 from withstand.explore.headlines import ALL_CORRUPTIONS, KEYS, SHARES, by_corruption, headlines, with_interval
 from withstand.explore.headlines import told as headline_text
 from withstand.metrics.answers import Answers, read_answers
-from withstand.metrics.comparisons import comparison_rows
-from withstand.metrics.intervals import LEVEL, mean_interval
+from withstand.metrics.comparisons import comparison_rows, paired_test
+from withstand.metrics.intervals import LEVEL, mean_interval, mover
 from withstand.results import Results, ResultsError, models_of
 
 UNPAIRED = "intervals"
@@ -42,6 +42,9 @@ COMPARED = (
 )
 """The tables whose headlines are compared, besides accuracies."""
 
+OF_RIGHT_ANSWERS = ("accuracy", "ece", "brier", "nll")
+"""Metrics that suppose one right answer to each image. On cue conflicts, which have two, they are not compared."""
+
 COLUMNS = (
     *("model", *KEYS, "value", "other_value", "difference", "low", "high", "n"),
     *("test", "p", "p_holm"),
@@ -50,8 +53,6 @@ _METHOD = (
     "Differences have 95% intervals; p is adjusted for all comparisons (Holm). Tests: mcnemar, paired t and signs on\n"
     "the same images; intervals: those of both values, as if their images were different ones, which is cautious."
 )
-_FEW = 12
-"""Most images whose answers differ for a test over all their signs."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,11 @@ def compare_models(study: Results, one: str, other: str) -> Comparison:
     if one == other:
         raise ResultsError(f"'{one}' is compared with itself; give two models")
     names = (one, other)
-    found = _headlines(study)
+    conflicts = _cue_conflicts(study)
+    found = _headlines(study, conflicts)
     mine, theirs = (found[found["model"] == name].drop(columns="model") for name in names)
-    paired = _paired({name: _answers(study, name) for name in names}, _seed(study)) or _tabulated(study, *names)
+    files = {name: _answers(study, name) for name in names}
+    paired = _paired(files, _seed(study), conflicts) or _tabulated(study, *names, conflicts)
     rows = _joined(pd.DataFrame(paired), _unpaired(mine, theirs, KEYS), KEYS)
     return Comparison(names, _adjusted(rows), _only_one_has(names, mine, theirs))
 
@@ -106,11 +109,12 @@ def compare_studies(one: Results, other: Results) -> Comparison:
     if one.folder.resolve() == other.folder.resolve():
         raise ResultsError(f"{one.folder} is compared with itself; give two folders")
     shared = [name for name in models_of(one) if name in models_of(other)]
-    mine, theirs = (found[found["model"].isin(shared)] for found in (_headlines(one), _headlines(other)))
+    conflicts = _cue_conflicts(one, other)
+    mine, theirs = (found[found["model"].isin(shared)] for found in (_headlines(s, conflicts) for s in (one, other)))
     paired = []
     for model in shared:
         files = dict(zip(names, (_answers(study, model) for study in (one, other)), strict=True))
-        paired += [{"model": model} | row for row in _paired(files, _seed(one))]
+        paired += [{"model": model} | row for row in _paired(files, _seed(one), conflicts)]
     rows = _joined(pd.DataFrame(paired), _unpaired(mine, theirs, ("model", *KEYS)), ("model", *KEYS))
     left_out = _other_corruptions(one, other)
     places = rows[["model", "dataset", "policy", "condition"]].itertuples(index=False, name=None)
@@ -155,7 +159,7 @@ def _value(metric: str, value: float) -> str:
     return headline_text(metric, value) + ("%" if metric in SHARES else "")
 
 
-def mover(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+def apart(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """Differences of independent values from their intervals.
 
     Args:
@@ -164,31 +168,13 @@ def mover(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     Returns difference, low, high and p (rows). The p-value takes the standard error from the sides of the intervals
     that face each other, so that it is below 0.05 where the interval of the difference does not hold zero.
     """
-    difference = one["value"].to_numpy() - other["value"].to_numpy()
-    below = np.hypot(one["value"] - one["low"], other["high"] - other["value"]).to_numpy()
-    above = np.hypot(one["high"] - one["value"], other["value"] - other["low"]).to_numpy()
-    facing = np.where(difference > 0, below, above)
+    ends = [frame[column].to_numpy() for frame in (one, other) for column in ("value", "low", "high")]
+    difference = ends[0] - ends[3]
+    low, high = mover(*ends)
+    facing = np.where(difference > 0, difference - low, high - difference)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(difference == 0, 0.0, np.abs(difference) / facing) * stats.norm.ppf(0.5 + LEVEL / 2)
-    columns = {"difference": difference, "low": difference - below, "high": difference + above}
-    return pd.DataFrame(columns | {"p": 2 * stats.norm.sf(z)})
-
-
-def paired_test(differences: np.ndarray) -> tuple[str, float]:
-    """A test of no difference in the mean: its name, and the two-sided p-value.
-
-    Student's paired test; where no more than twelve images differ, the test over all signs of their differences.
-
-    Args:
-        differences: float (images), with at least two images.
-    """
-    kept = differences[differences != 0]
-    if len(kept) == 0:
-        return "signs", 1.0
-    if len(kept) <= _FEW:
-        result = stats.permutation_test((kept,), np.sum, permutation_type="samples", n_resamples=np.inf)
-        return "signs", float(result.pvalue)
-    return "paired t", float(stats.ttest_1samp(differences, 0.0).pvalue)
+    return pd.DataFrame({"difference": difference, "low": low, "high": high, "p": 2 * stats.norm.sf(z)})
 
 
 def _answers(study: Results, model: str) -> Path:
@@ -199,25 +185,31 @@ def _seed(study: Results) -> int:
     return study.run.get("config", {}).get("seed", 0)
 
 
-def _headlines(study: Results) -> pd.DataFrame:
+def _cue_conflicts(*studies: Results) -> set[str]:
+    """The datasets whose images have two answers, that of their shape and that of their texture."""
+    return {name for study in studies if "shape_bias" in study.tables for name in study.tables["shape_bias"]["dataset"]}
+
+
+def _headlines(study: Results, conflicts: set[str]) -> pd.DataFrame:
     """What a study's tables say of its models, accuracies by corruption."""
     parts = [headlines(name, study.tables[name]) for name in COMPARED if name in study.tables]
     if "accuracy" in study.tables:
         parts.insert(0, by_corruption(study.tables["accuracy"]))
     found = pd.concat(parts) if parts else headlines("", pd.DataFrame())
-    # the shape accuracy is the accuracy on cue conflict, which is there already
-    return found[found["metric"] != "shape_accuracy"].fillna({"label_mode": "", "policy": ""})
+    unfit = found["dataset"].isin(conflicts) & found["metric"].isin(OF_RIGHT_ANSWERS)
+    return found[~unfit].fillna({"label_mode": "", "policy": ""})
 
 
-def _paired(files: Mapping[str, Path], seed: int) -> list[dict]:
+def _paired(files: Mapping[str, Path], seed: int, conflicts: set[str]) -> list[dict]:
     """Accuracies of two on the same images; none where one's answers are not at hand."""
     if not all(path.is_file() for path in files.values()):
         return []
     rows = []
     for answers in read_answers(files):
-        if len(answers.models) == 2 and len(answers.ids) > 1:
+        keys = dict(answers.keys)
+        if len(answers.models) == 2 and len(answers.ids) > 1 and keys["dataset"] not in conflicts:
             found = _clean(answers, seed) if answers.is_clean else _corrupted(answers)
-            rows += [dict(answers.keys) | {"metric": "accuracy", "n": len(answers.ids)} | row for row in found]
+            rows += [keys | {"metric": "accuracy", "n": len(answers.ids)} | row for row in found]
     return rows
 
 
@@ -240,11 +232,12 @@ def _corrupted(answers: Answers) -> Iterator[dict]:
         )
 
 
-def _tabulated(study: Results, one: str, other: str) -> list[dict]:
+def _tabulated(study: Results, one: str, other: str, conflicts: set[str]) -> list[dict]:
     """The study's own comparison of two models, for results that came without the answers to each image."""
     if not {"comparisons", "accuracy"} <= set(study.tables):
         return []
     table = study.tables["comparisons"]
+    table = table[~table["dataset"].isin(conflicts)]
     pair = table[table["model"].isin((one, other)) & table["other_model"].isin((one, other))]
     condition = pair["family"].fillna(ALL_CORRUPTIONS)
     sign = np.where(pair["model"] == one, 1, -1)
@@ -263,7 +256,7 @@ def _unpaired(mine: pd.DataFrame, theirs: pd.DataFrame, keys: Sequence[str]) -> 
     """Values that both have, compared by their intervals."""
     both = mine.merge(theirs, on=list(keys), suffixes=("", "_other"))
     others = both[["value_other", "low_other", "high_other"]].set_axis(["value", "low", "high"], axis=1)
-    found = mover(both[["value", "low", "high"]], others)
+    found = apart(both[["value", "low", "high"]], others)
     named = both[list(keys)].assign(value=both["value"], other_value=both["value_other"], test=UNPAIRED)
     return pd.concat([named, found], axis=1).assign(n=both[["n", "n_other"]].min(axis=1))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ LEVELS = ("dataset", "condition", "label_mode", "policy", "metric")
 KINDS = {"csv": "csv", "latex": "tex", "markdown": "md"}
 """What tables are exported as, with the suffixes of their files."""
 
-MODELS, CLAIMS = "models", "claims"
+MODELS, DATASETS, CLAIMS = "models", "datasets", "claims"
 
 _LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
@@ -34,10 +34,14 @@ class Page:
     Attributes:
         cells: texts, with the names of rows as the index; columns have one level or several.
         caption: what they are.
+        columns: their LaTeX types, with that of the names of rows.
+        long: whether they may be more than a page.
     """
 
     cells: pd.DataFrame
     caption: str
+    columns: str
+    long: bool = False
 
 
 def export(study: Results, names: Sequence[str], kind: str, folder: Path) -> list[Path]:
@@ -76,30 +80,34 @@ def page(study: Results, name: str) -> Page | None:
     A row is a model, its values with their intervals, shares in percent; the last row is n. Columns have as many levels
     as tell them apart, and the caption says the rest.
     """
+    if name not in (MODELS, CLAIMS, *SUMMARIES):
+        return None
+    table = _labelled(study, name)
     if name == MODELS:
-        return _models(study)
+        return _models(table)
     if name == CLAIMS:
-        return _claims(study.tables[name])
-    rows = headlines(name, study.tables[name])
+        return _claims(table)
+    rows = headlines(name, table)
     if rows.empty:
         return None
     levels = [level for level in LEVELS if rows[level].nunique() > 1] or ["metric"]
-    shown = pd.DataFrame({level: rows[level].fillna("").map(_word) for level in levels})
+    shown = pd.DataFrame({level: rows[level].fillna("").map(_words(level)) for level in levels})
     places = list(shown.itertuples(index=False, name=None))
     order = {first: number for number, first in enumerate(dict.fromkeys(place[0] for place in places))}
     columns = sorted(dict.fromkeys(places), key=lambda place: order[place[0]])
     texts = [with_interval(*row) for row in rows[["metric", "value", "low", "high"]].itertuples(index=False)]
     values = dict(zip(zip(rows["model"], places, strict=True), texts, strict=True))
-    models = [model for model in models_of(study) if model in set(rows["model"])]
+    models = [label for label in _labels(study, MODELS).values() if label in set(rows["model"])]
     cells = [[values.get((model, place), "") for place in columns] for model in models]
     numbers = rows["n"].groupby(pd.Series(places, index=rows.index)).agg(["min", "max"])
     cells.append([_range(*numbers.loc[[place]].iloc[0]) for place in columns])
     header = pd.MultiIndex.from_tuples(columns) if len(levels) > 1 else pd.Index([place[0] for place in columns])
-    return Page(pd.DataFrame(cells, index=[*_labels(study, models), "n"], columns=header), _caption(name, rows, levels))
+    texts = pd.DataFrame(cells, index=[*models, "n"], columns=header)
+    return Page(texts, _caption(name, rows, levels), "l" + "r" * len(columns))
 
 
 def latex(page: Page, name: str) -> str:
-    """A LaTeX table, for the package booktabs."""
+    """A LaTeX table, for the package booktabs, and longtable where it may be more than a page."""
     escaped = page.cells.style.format(escape="latex")
     for axis in (0, 1):
         escaped = escaped.format_index(escape="latex", axis=axis)
@@ -107,11 +115,12 @@ def latex(page: Page, name: str) -> str:
         hrules=True,
         caption=page.caption.translate(_LATEX),
         label=f"tab:{name}",
-        position="tb",
+        position=None if page.long else "tb",
+        environment="longtable" if page.long else None,
         multicol_align="c",
-        column_format="l" + "r" * page.cells.shape[1],
+        column_format=page.columns,
     )
-    return "% \\usepackage{booktabs}\n" + text
+    return f"% \\usepackage{{booktabs{',longtable' * page.long}}}\n{text}"
 
 
 def markdown(page: Page, name: str) -> str:
@@ -121,8 +130,7 @@ def markdown(page: Page, name: str) -> str:
     return f"{plain.to_markdown(disable_numparse=True)}\n\n{page.caption}\n"
 
 
-def _models(study: Results) -> Page:
-    table = study.tables[MODELS]
+def _models(table: pd.DataFrame) -> Page:
     cells = {
         "architecture": table["architecture"],
         "parameters": [_count(number) for number in table["parameters"]],
@@ -130,8 +138,7 @@ def _models(study: Results) -> Page:
         "pre-training": table["pretraining_dataset"],
         "images": [_count(number) for number in table["pretraining_images"]],
     }
-    texts = pd.DataFrame(cells).fillna("").set_axis(_labels(study, list(table["model"])), axis=0)
-    return Page(texts, "Models.")
+    return Page(pd.DataFrame(cells).fillna("").set_axis(list(table["model"])), "Models.", "llrrlr")
 
 
 def _claims(table: pd.DataFrame) -> Page:
@@ -147,25 +154,46 @@ def _claims(table: pd.DataFrame) -> Page:
         "n": [_count(number) for number in table["n"]],
     }
     texts = pd.DataFrame(cells).fillna("").set_axis([f"{row.section}: {row.statement}" for row in table.itertuples()])
-    return Page(texts, "Claims, tested on this study, with 95% intervals of their effects; points in percent.")
+    caption = "Claims, tested on this study, with 95% intervals of their effects; points in percent."
+    return Page(texts, caption, "p{6cm}lllrlr", long=True)  # a row is a sentence
 
 
-def _labels(study: Results, models: Sequence[str]) -> list[str]:
-    """The models' labels of the config, or their ids where labels do not tell them apart."""
-    entries = study.run.get("config", {}).get("models", {})
-    labels = [entries.get(model, {}).get("label") or model for model in models]
-    return labels if len(set(labels)) == len(labels) else list(models)
+def _labelled(study: Results, name: str) -> pd.DataFrame:
+    """A table in which models and datasets have their labels for names."""
+    table = study.tables[name]
+    models, datasets = (_labels(study, kind) for kind in (MODELS, DATASETS))
+    named = {"model": models, "source": models, "dataset": datasets}
+    named["reference"] = datasets if name == "effective_robustness" else models
+    columns = {
+        column: table[column].map(lambda found, of=of: of.get(found, found))
+        for column, of in named.items()
+        if column in table
+    }
+    return table.assign(**columns)
+
+
+def _labels(study: Results, kind: str) -> dict[str, str]:
+    """The labels of models, or datasets, by their ids; or their ids, where labels do not tell them apart."""
+    entries = study.run.get("config", {}).get(kind, {})
+    names = models_of(study) if kind == MODELS else list(entries)
+    labels = {name: entries.get(name, {}).get("label") or name for name in names}
+    return labels if len(set(labels.values())) == len(labels) else dict(zip(names, names, strict=True))
 
 
 def _caption(name: str, rows: pd.DataFrame, levels: Iterable[str]) -> str:
     fixed = [level for level in LEVELS if level not in levels and rows[level].notna().all()]
-    facts = "; ".join(f"{_word(level)}: {_word(rows[level].iloc[0])}" for level in fixed)
+    facts = "; ".join(f"{_word(level)}: {_words(level)(rows[level].iloc[0])}" for level in fixed)
     return f"{SUMMARIES[name].title}, with 95% intervals{'. ' * bool(facts)}{facts}."
 
 
 def _word(name: str) -> str:
     """A name as people read it; metrics with their unit."""
     return name.replace("_", " ") + (" (%)" if name in SHARES | PERCENT else "")
+
+
+def _words(level: str) -> Callable[[str], str]:
+    """How names of a level are told: datasets have labels, which stay as they are."""
+    return str if level == "dataset" else _word
 
 
 def _range(low: float, high: float) -> str:

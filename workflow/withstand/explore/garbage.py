@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +24,17 @@ RESULTS = Path("results")
 SHARED = ("weights", "downloads")
 """Folders that studies share."""
 
+RECORDS = ("logs", "benchmarks")
+"""Folders of what jobs leave besides their outputs."""
+
 STAGES = (
     *("models", "images", "predictions", "attacks", "transfer", "spatial", "internals"),
-    *("tables", "figures", "logs", "benchmarks"),
+    *("tables", "figures", *RECORDS),
 )
 """Folders of a study that the workflow writes, and nobody else."""
 
+_UNKNOWN = "-"
+"""What Snakemake says of logs that it has no record of."""
 _DAY = 24 * 3600.0
 
 
@@ -79,13 +84,28 @@ def default_configs() -> list[Path]:
     return [path for path in (Path("config.yaml"), *sorted(Path("studies").glob("*.yaml"))) if path.is_file()]
 
 
-def find_garbage(configs: Sequence[Path], *, named: bool) -> Garbage:
+@dataclass(frozen=True)
+class Plan:
+    """What a config's study is made of.
+
+    Attributes:
+        files: its files, their logs and benchmarks, whether they are there or not.
+        unrecorded: the folders of results with files that Snakemake has no record of, say since they were copied. Which
+            logs and benchmarks are theirs is not known.
+    """
+
+    files: set[Path]
+    unrecorded: set[Path] = field(default_factory=set)
+
+
+def find_garbage(configs: Sequence[Path], *, named: bool, studies: bool = False) -> Garbage:
     """Find what none of the configs refers to.
 
     Args:
         configs: those of all studies that are kept.
         named: whether the user has named them. If not, one may not apply here, say for lack of its images. Then its
             study is left alone, and so are shared files, some of which may be its own.
+        studies: whether studies of no config go too. If they are kept, so are shared files, for the same reason.
 
     Raises:
         GarbageError: if a config that is named cannot be planned, or one does not even say its study.
@@ -95,38 +115,37 @@ def find_garbage(configs: Sequence[Path], *, named: bool) -> Garbage:
     if not configs:
         raise GarbageError("neither config.yaml nor studies/*.yaml is here: name the configs")
     contents = {path: read_config(path) for path in configs}
-    studies = {path: _study(path, content) for path, content in contents.items()}
+    planned = {path: _study(path, content) for path, content in contents.items()}
     garbage = Garbage()
-    needed = set(_mentioned(list(contents.values())))
-    unplanned: dict[Path, str] = {}
-    for path, study in studies.items():
-        try:
-            needed |= files_of(path)
-        except GarbageError as error:
-            if named:
-                raise
-            unplanned[path] = study
-            if (RESULTS / study).exists():
-                garbage.notes.append(f"{RESULTS / study} is left alone: {error}")
-    if unplanned:
-        shared = " and ".join(str(RESULTS / name) for name in SHARED)
-        garbage.notes.append(
-            f"{shared} are left alone, since {', '.join(map(str, unplanned))} cannot be planned here; "
-            "to look into them, name the configs that are in use"
-        )
-    for study in sorted(set(studies.values()) - set(unplanned.values())):
+    plans, failed = _plans(configs)
+    if failed and named:
+        raise next(iter(failed.values()))
+    unplanned = {planned[path] for path in failed}
+    garbage.notes += [
+        f"{RESULTS / planned[path]} is left alone: {error}"
+        for path, error in failed.items()
+        if (RESULTS / planned[path]).exists()
+    ]
+    needed = set(_mentioned(list(contents.values()))).union(*(plan.files for plan in plans))
+    others = [folder for folder in _study_folders() if folder.name not in planned.values()]
+    for folder in others:
+        if not folder.is_symlink() and not any(path.is_relative_to(folder) for path in needed):
+            garbage.studies[folder] = sum(_size(file) for file in _files(folder))
+    kept = [folder for folder in others if not (studies and folder in garbage.studies)]
+    unclear = _why_shared_stay(failed, kept)
+    if unclear:
+        garbage.notes.append(unclear)
+    needed |= _unknown_records(set().union(*(plan.unrecorded for plan in plans)), garbage)
+    for study in sorted(set(planned.values()) - unplanned):
         for stage in STAGES:
             _sweep(RESULTS / study / stage, needed, garbage)
-    for name in () if unplanned else SHARED:
+    for name in () if unclear else SHARED:
         _sweep(RESULTS / name, needed, garbage, since=_DAY)
-    for folder in _study_folders():
-        if folder.name not in studies.values() and not any(path.is_relative_to(folder) for path in needed):
-            garbage.studies[folder] = sum(_size(file) for file in _files(folder))
     return garbage
 
 
-def files_of(config: Path) -> set[Path]:
-    """The files that a config's study is made of, their logs and benchmarks, whether they are there or not.
+def plan_of(config: Path) -> Plan:
+    """What a config's study is made of.
 
     Raises:
         GarbageError: if Snakemake cannot tell.
@@ -136,13 +155,16 @@ def files_of(config: Path) -> set[Path]:
     header, *lines = asked.stdout.splitlines() or [""]
     if asked.returncode or not header.startswith("output_file\t"):
         raise GarbageError(f"{config} cannot be planned: {_reason(asked.stderr)}")
-    needed = set()
+    files, unrecorded = set(), set()
     for line in lines:
         output, _, _, logs, *_ = line.split("\t")
-        needed.add(Path(output))
-        for log in filter(None, logs.split(",")):
-            needed |= {Path(log), Path(log.replace("/logs/", "/benchmarks/")).with_suffix(".jsonl")}
-    return needed
+        file = Path(output)
+        files.add(file)
+        if logs == _UNKNOWN and file.exists() and file.is_relative_to(RESULTS):
+            unrecorded.add(RESULTS / file.relative_to(RESULTS).parts[0])
+        for log in logs.split(",") if logs not in ("", _UNKNOWN) else ():
+            files |= {Path(log), Path(log.replace("/logs/", "/benchmarks/")).with_suffix(".jsonl")}
+    return Plan(files, unrecorded)
 
 
 @contextmanager
@@ -178,6 +200,51 @@ def remove(garbage: Garbage, *, studies: bool) -> int:
         if not any(folder.iterdir()):
             folder.rmdir()
     return sum(files.values())
+
+
+def _plans(configs: Iterable[Path]) -> tuple[list[Plan], dict[Path, GarbageError]]:
+    """The plans of configs, and why some have none."""
+    plans, failed = [], {}
+    for path in configs:
+        try:
+            plans.append(plan_of(path))
+        except GarbageError as error:
+            failed[path] = error
+    return plans, failed
+
+
+def _unknown_records(folders: Iterable[Path], garbage: Garbage) -> set[Path]:
+    """The folders of logs and benchmarks that are not looked into, and told of."""
+    found = set()
+    for folder in sorted(folders):
+        records = [folder / name for name in RECORDS if (folder / name).exists()]
+        found |= set(records)
+        if records:
+            garbage.notes.append(
+                f"nothing in {' or '.join(map(str, records))} is touched, since Snakemake has no record of how some of "
+                f"{folder} was made, say because it was copied here"
+            )
+    return found
+
+
+def _why_shared_stay(unplanned: Iterable[Path], kept: Iterable[Path]) -> str | None:
+    """Why it cannot be told which shared files are in use; None where it can."""
+    shared = " or ".join(str(RESULTS / name) for name in SHARED if (RESULTS / name).exists())
+    if shared and unplanned:
+        return (
+            f"nothing in {shared} is touched, since {_listed(unplanned)} cannot be planned here; "
+            "to look into them, name the configs that are in use"
+        )
+    if shared and kept:
+        return (
+            f"nothing in {shared} is touched, since studies of no config given may use it: {_listed(kept)}; "
+            "to look into them, name the configs of all studies"
+        )
+    return None
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(map(str, paths))
 
 
 def _study(path: Path, config: Mapping) -> str:
@@ -222,10 +289,10 @@ def _mentioned(config: object) -> Iterator[Path]:
 
 
 def _study_folders() -> list[Path]:
-    """Folders of results that hold a study, by what runs leave in them."""
+    """Folders of results, and links to folders, that hold a study, by what runs leave in them."""
     marks = (".lock", "run.json", "tables", "predictions")
-    folders = (path for path in sorted(RESULTS.glob("*")) if path.is_dir() and not path.is_symlink())
-    return [path for path in folders if path.name not in SHARED and any((path / mark).exists() for mark in marks)]
+    folders = (path for path in sorted(RESULTS.glob("*")) if path.is_dir() and path.name not in SHARED)
+    return [path for path in folders if any((path / mark).exists() for mark in marks)]
 
 
 def _files(folder: Path) -> Iterator[Path]:

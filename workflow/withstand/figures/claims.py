@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textwrap import shorten, wrap
+from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from withstand.figures.sets import POLICIES
 from withstand.figures.style import GRID, INK, MUTED, Style, footnote, words
 
 OUTCOMES = {
@@ -47,16 +48,16 @@ UNITS = {"points": "points", "correlation": "corr.", "slope": "slope", "ratio": 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """All tests, those of a claim together, in the table's order."""
-    columns = ["claim", "section", "statement", "dataset", "subject", "outcome", "effect", "low", "high", "unit", "n"]
+    columns = ["claim", "section", "statement", "dataset", "label_mode", "policy", "subject", "outcome"]
     order = {claim: number for number, claim in enumerate(table["claim"].unique())}
-    rows = table[[*columns, "reason", "criterion", "models"]]
+    rows = table[[*columns, "effect", "low", "high", "unit", "n", "reason", "criterion", "models"]]
     return rows.sort_values("claim", key=lambda claims: claims.map(order), kind="stable", ignore_index=True)
 
 
 def draw(data: pd.DataFrame, style: Style) -> Figure:
     """Claims one below another, their tests beside them; all scales have no effect in the middle."""
     units = list(data.loc[data["effect"].notna(), "unit"].unique())
-    heights = {claim: _heights(rows) for claim, rows in data.groupby("claim", sort=False)}
+    heights = {claim: _heights(rows, style) for claim, rows in data.groupby("claim", sort=False)}
     bottom = TOP + sum(sum(rows) + GAP for rows in heights.values())
     height = bottom + 0.1 + 0.36 * len(units)
     figure = plt.figure(figsize=(RIGHT + 0.05, height))
@@ -85,9 +86,10 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     return figure
 
 
-def _heights(rows: pd.DataFrame) -> list[float]:
+def _heights(rows: pd.DataFrame, style: Style) -> list[float]:
     """Height of each test of a claim, and what its statement needs below them."""
-    tests = [max(ROW, LINE * len(_reason(row)) + 0.05) for _, row in rows.iterrows()]
+    lines = [max(len(_reason(row)), len(_label(row, style))) for _, row in rows.iterrows()]
+    tests = [max(ROW, LINE * count + 0.05) for count in lines]
     statement = LINE * len(wrap(rows["statement"].iloc[0], CHARACTERS["statement"]))
     return [*tests, max(0.0, statement - sum(tests))]
 
@@ -97,7 +99,7 @@ def _reason(row: pd.Series) -> list[str]:
     return (
         []
         if pd.notna(row["effect"])
-        else wrap(f"{row['outcome']}: {row['reason']}", CHARACTERS["reason"], break_on_hyphens=False)
+        else wrap(f"not tested: {row['reason']}", CHARACTERS["reason"], break_on_hyphens=False)
     )
 
 
@@ -116,17 +118,23 @@ def _reach(rows: pd.DataFrame, unit: str) -> float:
 
 def _head(axis: Axes, data: pd.DataFrame) -> None:
     x = STATEMENT
+    tested = data[data["effect"].notna()]
     for outcome, (color, marker, face) in OUTCOMES.items():
-        count = int((data["outcome"] == outcome).sum())
+        count = int((tested["outcome"] == outcome).sum())
         axis.plot(x + 0.06, 0.14, marker=marker, color=color, markerfacecolor=face, markersize=6)
         axis.text(x + 0.18, 0.14, f"{outcome}: {count}", va="center", fontsize=8.5, color=color, fontweight="bold")
         x += 1.4
+    untested = data["claim"].nunique() - tested["claim"].nunique()
+    if untested:
+        text = f"claims not tested: {untested}"
+        axis.text(x, 0.14, text, va="center", fontsize=8.5, color=MUTED, fontweight="bold")
     for place, side, text in ((NUMBERS, "left", "effect [95% interval]"), (RIGHT, "right", "n")):
         axis.text(place, TOP - 0.2, text, ha=side, va="center", fontsize=7.5, color=MUTED)
 
 
 def _test(axis: Axes, y: float, row: pd.Series, reach: dict[str, float], style: Style) -> None:
-    axis.text(LABEL, y, _label(row, style), va="center", fontsize=7.5)
+    for number, line in enumerate(_label(row, style)):
+        axis.text(LABEL, y + LINE * number, line, va="center", fontsize=7.5)
     if pd.isna(row["effect"]):
         for number, line in enumerate(_reason(row)):
             axis.text(MIDDLE - HALF, y + LINE * number, line, va="center", fontsize=7, color=MUTED, bbox=BLANK)
@@ -141,13 +149,14 @@ def _test(axis: Axes, y: float, row: pd.Series, reach: dict[str, float], style: 
     axis.text(RIGHT, y, f"{int(row['n']):,}", ha="right", va="center", fontsize=7.5, color=MUTED)
 
 
-def _label(row: pd.Series, style: Style) -> str:
-    """What a test is on: the set, and the attack or the images of it."""
+def _label(row: pd.Series, style: Style) -> list[str]:
+    """What a test is on, in lines: the set, the attack or the images of it, and how these were shown, unless as all."""
     parts = [style.dataset(row["dataset"])] if pd.notna(row["dataset"]) else []
     if pd.notna(row["subject"]):
         corrupted = row["subject"] == "mean over corruptions"
         parts.append("corrupted" if corrupted else words(row["subject"]))
-    return shorten(", ".join(parts), CHARACTERS["label"], placeholder="…")
+    parts += [POLICIES[row["policy"]]] if row["policy"] in POLICIES else []
+    return wrap(", ".join(parts), CHARACTERS["label"])
 
 
 def _numbers(row: pd.Series) -> str:

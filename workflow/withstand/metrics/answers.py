@@ -46,11 +46,12 @@ class AnswerWriter:
             keys: dataset, policy and label mode.
             ids: of the samples, strings (images), in the order of the conditions.
         """
-        groups: dict[tuple[str, str], list[Condition]] = {}
-        for condition in conditions:
-            groups.setdefault((condition.family, condition.corruption), []).append(condition)
-        for (family, corruption), group in groups.items():
-            words = [*(keys[name] for name in KEYS), family, corruption]
+        groups: dict[str, list[Condition]] = {}
+        for condition in conditions:  # severities of one corruption may be of several families
+            groups.setdefault(condition.corruption, []).append(condition)
+        for corruption, group in groups.items():
+            families = "+".join(dict.fromkeys(condition.family for condition in group))
+            words = [*(keys[name] for name in KEYS), families, corruption]
             same = np.zeros(len(ids), dtype=np.int32)
             columns = [pa.DictionaryArray.from_arrays(same, [word]) for word in words]
             right = np.sum([condition.correct for condition in group], axis=0, dtype=np.int16)
@@ -95,6 +96,13 @@ class Answers:
     def shares(self) -> np.ndarray:
         """The share of conditions under which each image was right: float64 (models, images)."""
         return sum(self.right.values()) / sum(self.trials.values())
+
+    def only(self, corruptions: Iterable[str]) -> Answers:
+        """The answers under some corruptions."""
+        names = list(corruptions)
+        return replace(
+            self, right={name: self.right[name] for name in names}, trials={name: self.trials[name] for name in names}
+        )
 
     def of(self, models: Sequence[str], ids: np.ndarray) -> Answers:
         """The answers of some models to some images, in that order."""

@@ -39,10 +39,3 @@ def percentile_interval(estimates: np.ndarray, value: float) -> tuple[float, flo
     """The interval between percentiles of resampled estimates (resamples), made to hold the value itself."""
     low, high = np.quantile(estimates, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
     return min(float(low), value), max(float(high), value)
-
-
-def two_sided_p(differences: np.ndarray) -> float:
-    """The p-value of no difference, from resampled differences (resamples): twice the smaller share at or beyond zero,
-    the estimate itself counted as one of them (Davison & Hinkley 1997, section 4.4.2)."""
-    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
-    return min(1.0, 2 * (beyond + 1) / (len(differences) + 1))

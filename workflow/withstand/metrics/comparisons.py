@@ -12,18 +12,21 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from withstand.metrics.answers import Answers
-from withstand.metrics.bootstrap import percentile_interval, resampled_means, two_sided_p
+from withstand.metrics.bootstrap import percentile_interval, resampled_means
 from withstand.metrics.intervals import LEVEL
+
+_FEW = 12
+"""Most differing images whose signs are all tried."""
 
 
 def comparison_rows(answers: Answers, seed: int) -> pd.DataFrame:
     """The difference of accuracies of every pair of models.
 
     Returns columns model, other_model, value (accuracy of the one minus that of the other), low, high, only_model and
-    only_other (images that only one of them got right; for corrupted images their mean number under a condition), test,
-    p, p_holm, n and images. Clean images have the exact test of McNemar (1947) and the interval of Agresti and Min ("On
-    small-sample confidence intervals for parameters in discrete distributions" for matched pairs, 2005); means over
-    corruptions have a bootstrap over images. ``p_holm`` is adjusted for the number of pairs (Holm 1979).
+    only_other (images that only one of them got right; for corrupted images by how many the one was ahead where it
+    was), test, p, p_holm, n and images. Clean images have the exact test of McNemar (1947) and the interval of Agresti
+    and Min (2005) for matched pairs; means over corruptions have a bootstrap over images for the interval, and
+    :func:`paired_test`. ``p_holm`` is adjusted for the number of pairs (Holm 1979).
     """
     pairs = list(combinations(range(len(answers.models)), 2))
     if not pairs:
@@ -78,9 +81,26 @@ def _resampled(answers: Answers, pairs: list[tuple[int, int]], seed: int) -> lis
         low, high = percentile_interval(differences, value)
         rows.append(
             {"value": value, "low": low, "high": high, "only_model": only[one, other], "only_other": only[other, one]}
-            | {"test": "bootstrap", "p": two_sided_p(differences)}
+            | dict(zip(("test", "p"), paired_test(shares[one] - shares[other]), strict=True))
         )
     return rows
+
+
+def paired_test(differences: np.ndarray) -> tuple[str, float]:
+    """A test of no difference in the mean: its name, and the two-sided p-value.
+
+    Student's paired test; where no more than twelve images differ, the test over all signs of their differences.
+
+    Args:
+        differences: float (images), with at least two images.
+    """
+    kept = differences[differences != 0]
+    if len(kept) == 0:
+        return "signs", 1.0
+    if len(kept) <= _FEW:
+        result = stats.permutation_test((kept,), np.sum, permutation_type="samples", n_resamples=np.inf)
+        return "signs", float(result.pvalue)
+    return "paired t", float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
 def _mean_discordant(answers: Answers) -> np.ndarray:

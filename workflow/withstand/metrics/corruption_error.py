@@ -8,7 +8,6 @@ no mean error: the reference's is 100 by definition.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -65,82 +64,88 @@ def mean_corruption_error(errors: Mapping[tuple[str, int], float]) -> float:
     return fmean(corruption_errors(errors).values())
 
 
-def is_imagenet_c(answers: Answers) -> bool:
-    """Whether answers are to all of the fifteen corruptions of ImageNet-C, at all five severities, and to no other."""
-    return set(answers.right) == set(ALEXNET) and set(answers.trials.values()) == {SEVERITIES}
+def has_imagenet_c(answers: Answers) -> bool:
+    """Whether answers are to all of the fifteen corruptions of ImageNet-C, at all five severities."""
+    return all(answers.trials.get(name) == SEVERITIES for name in ALEXNET)
 
 
 def corruption_error_rows(
-    corrupted: Answers, clean: Answers | None, *, baseline: str | None, alexnet: bool, seed: int
+    corrupted: Answers, clean: Answers | None, *, baseline: str | None = None, alexnet: bool = False, seed: int
 ) -> pd.DataFrame:
-    """Corruption errors of each model, and their mean over corruptions, against each reference.
+    """Corruption errors of each model, and their mean over corruptions, against one reference.
 
     Args:
-        corrupted: answers to corrupted images.
+        corrupted: answers to corrupted images; for AlexNet to images of ImageNet, of whose corruptions just the
+            fifteen count.
         clean: answers to the same images as they are, which relative errors need; None if there are none.
-        baseline: a model whose errors are a reference; none where it is None or has no answers.
-        alexnet: whether AlexNet's errors are one too: images are ImageNet's.
+        baseline: the model whose errors are the reference; no rows if it has no answers.
+        alexnet: whether AlexNet's are.
 
     Returns columns model, corruption (None for the mean), reference, metric (``ce`` and ``relative_ce``, for the mean
     ``mce`` and ``relative_mce``), value (percent), low, high (95%, by a bootstrap over images, in which the baseline is
     shown the same images), n and images. A relative error compares what is lost to corruption; where the reference
     loses nothing it has no value.
     """
-    names, images = list(corrupted.right), len(corrupted.ids)
+    if alexnet:
+        corrupted = corrupted.only(ALEXNET)
+    parts = [_rows(corrupted, None, baseline, alexnet, seed)]
     if clean is not None:
         models = [model for model in corrupted.models if model in clean.models]
-        corrupted, clean = corrupted.of(models, corrupted.ids), clean.of(models, corrupted.ids)
+        known = set(clean.ids)
+        ids = np.array([sample for sample in corrupted.ids if sample in known], dtype=object)
+        if models and len(ids):
+            parts.append(_rows(corrupted.of(models, ids), clean.of(models, ids), baseline, alexnet, seed))
+    return pd.DataFrame([row for part in parts for row in part])
+
+
+def _rows(corrupted: Answers, clean: Answers | None, baseline: str | None, alexnet: bool, seed: int) -> list[dict]:
+    """Rows of errors, or with clean answers to the same images of relative ones."""
+    names, images, models = list(corrupted.right), len(corrupted.ids), corrupted.models
+    if not alexnet and baseline not in models:
+        return []
     wrong = [1 - corrupted.right[name] / corrupted.trials[name] for name in names]
     wrong += [] if clean is None else [1 - clean.right[CLEAN]]
     errors = np.stack(wrong)  # (corruptions and at last clean, models, images)
     means = resampled_means(errors.reshape(-1, images).T, (seed, "corruption error"))
-    drawn = Errors(means.reshape(-1, *errors.shape[:2]), len(names))
-    found = Errors(errors.mean(-1)[None], len(names))
+    found, drawn = errors.mean(-1)[None], means.reshape(-1, *errors.shape[:2])
+    yardsticks = (
+        _alexnet(names, clean is not None)
+        if alexnet
+        else [part[..., [models.index(baseline)]] for part in (found, drawn)]
+    )
+    relative = clean is not None
+    values, draws = (
+        _percentages(part, other, relative) for part, other in zip((found, drawn), yardsticks, strict=True)
+    )
+    reference, metric = ALEXNET_NAME if alexnet else baseline, "relative_ce" if relative else "ce"
     rows = []
-    for reference, yardstick, resampled in _references(found, drawn, corrupted.models, names, baseline, alexnet):
-        for metric in ("ce", "relative_ce") if clean is not None else ("ce",):
-            values, draws = (part.against(other, metric) for part, other in ((found, yardstick), (drawn, resampled)))
-            for place, model in enumerate(corrupted.models):
-                for name, value, estimates in _with_mean(names, values[0, :, place], draws[:, :, place]):
-                    trials = corrupted.trials[name] if name else sum(corrupted.trials.values())
-                    rows.append(
-                        {"model": model, "corruption": name, "reference": reference, "n": images * trials}
-                        | {"metric": metric if name else metric.replace("ce", "mce"), "images": images}
-                        | _estimate(value, estimates)
-                    )
-    return pd.DataFrame(rows)
+    for place, model in enumerate(models):
+        for name, value, estimates in _with_mean(names, values[0, :, place], draws[..., place]):
+            trials = corrupted.trials[name] if name else sum(corrupted.trials.values())
+            rows.append(
+                {"model": model, "corruption": name, "reference": reference, "n": images * trials, "images": images}
+                | {"metric": metric if name else metric.replace("ce", "mce")}
+                | _estimate(value, estimates)
+            )
+    return rows
 
 
-@dataclass(frozen=True)
-class Errors:
-    """Errors from 0 to 1, float64 (resamples, corruptions and perhaps clean, models)."""
-
-    values: np.ndarray
-    corruptions: int
-
-    def against(self, reference: Errors, metric: str) -> np.ndarray:
-        """Percentages of a reference's errors, or of what it loses: (resamples, corruptions, models); NaN where it has
-        or loses nothing."""
-        own, other = (
-            errors.values[:, : self.corruptions]
-            - (errors.values[:, self.corruptions :] if metric == "relative_ce" else 0)
-            for errors in (self, reference)
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(other > 0, 100 * own / other, np.nan)
+def _alexnet(names: Sequence[str], with_clean: bool) -> list[np.ndarray]:
+    """AlexNet's errors, once as they are and once for all resamples: (1, corruptions and perhaps clean, 1) each."""
+    errors = [*(fmean(ALEXNET[name]) for name in names), *([ALEXNET_CLEAN] if with_clean else [])]
+    return [np.array(errors)[None, :, None]] * 2
 
 
-def _references(
-    found: Errors, drawn: Errors, models: Sequence[str], names: Sequence[str], baseline: str | None, alexnet: bool
-) -> Iterator[tuple[str, Errors, Errors]]:
-    """Name, errors and resampled errors of each reference."""
-    if alexnet:
-        with_clean = [ALEXNET_CLEAN] * (found.values.shape[1] - len(names))
-        fixed = np.array([*(fmean(ALEXNET[name]) for name in names), *with_clean])[None, :, None]
-        yield ALEXNET_NAME, Errors(fixed, len(names)), Errors(fixed, len(names))
-    if baseline in models:
-        place = [models.index(baseline)]
-        yield baseline, *(Errors(part.values[:, :, place], len(names)) for part in (found, drawn))
+def _percentages(errors: np.ndarray, reference: np.ndarray, relative: bool) -> np.ndarray:
+    """Percentages of a reference's errors, or of what it loses; NaN where it has or loses nothing.
+
+    Args:
+        errors, reference: from 0 to 1, (resamples, corruptions, models); if relative, the last of the corruptions are
+            the clean images.
+    """
+    own, other = (part[:, :-1] - part[:, -1:] if relative else part for part in (errors, reference))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(other > 0, 100 * own / other, np.nan)
 
 
 def _with_mean(names: Sequence[str], values: np.ndarray, draws: np.ndarray) -> Iterator[tuple]:

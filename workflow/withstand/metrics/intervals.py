@@ -24,6 +24,14 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
+def mover(value, low, high, other_value, other_low, other_high):
+    """The interval of a difference, recovered from those of its two sides as if they were independent (MOVER: Zou and
+    Donner, Statistics in Medicine 2008): low and high, of floats or arrays."""
+    difference = value - other_value
+    below, above = np.hypot(value - low, other_high - other_value), np.hypot(high - value, other_value - other_low)
+    return difference - below, difference + above
+
+
 def clustered_wilson(successes: np.ndarray, trials: int) -> tuple[float, float]:
     """Wilson's interval of a proportion pooled over several trials of each image.
 

@@ -6,7 +6,7 @@ Models are the sample here, as they are: an interval tells what other models of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,8 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> dict | None:
         return None
     value = float(stats.spearmanr(first, second).statistic)
     half = stats.norm.ppf(0.5 + LEVEL / 2) * math.sqrt((1 + value**2 / 2) / (n - 3))
-    middle = math.atanh(max(-1 + 1e-9, min(1 - 1e-9, value)))
+    limit = 1 - 12 / (n * (n * n - 1))  # the largest that there is below 1, whose transform is infinite
+    middle = math.atanh(max(-limit, min(limit, value)))
     low, high = min(math.tanh(middle - half), value), max(math.tanh(middle + half), value)
     return {"value": value, "low": low, "high": high, "p": _permuted_p(first, second), "n": n}
 
@@ -96,24 +97,32 @@ def effective_robustness(clean: np.ndarray, shifted: np.ndarray, images: int) ->
     return found
 
 
+CLEAN_POLICIES = ("stored", "model")
+"""Policies of clean images, of which a dataset has one, whatever those are that it is corrupted under."""
+
 SET = ["dataset", "family", "label_mode", "policy"]
 GROUP = ["group", "pretraining_dataset", "pretraining_images"]
 
 
-def shifts(accuracy: pd.DataFrame, reference: str) -> Iterator[tuple[dict, pd.DataFrame]]:
+def shifts(
+    accuracy: pd.DataFrame, reference: str, unshifted: Sequence[str] = ()
+) -> Iterator[tuple[dict, pd.DataFrame]]:
     """Each shift with the models on it: dataset, family, label mode and policy; and for each model, accuracy on clean
     images (``clean``) and under the shift (``shifted``), and ``images``.
 
     A shift is the mean over all corruptions of a dataset, or another dataset. Corrupted images are compared with the
-    same images as they are, other datasets with the clean images of ``reference``.
+    same images as they are, other datasets with the clean images of ``reference``; those of ``unshifted`` are the same
+    images in another size, say, and no shift.
     """
-    clean = accuracy[accuracy["family"] == CLEAN]
+    clean = accuracy[accuracy["corruption"] == CLEAN]
     for keys, rows in _sets(accuracy):
-        if keys["family"] == CLEAN and keys["dataset"] == reference:
+        if keys["family"] == CLEAN and keys["dataset"] in (reference, *unshifted):
             continue
         base = clean[clean["dataset"] == (reference if keys["family"] == CLEAN else keys["dataset"])]
-        for key, fallback in (("label_mode", "all"), ("policy", "stored")):
-            base = base[base[key] == (keys[key] if (base[key] == keys[key]).any() else fallback)]
+        for key, fallbacks in (("label_mode", ("all", "categories")), ("policy", CLEAN_POLICIES)):
+            base = base[
+                base[key] == next((name for name in (keys[key], *fallbacks) if (base[key] == name).any()), None)
+            ]
         clean_accuracy = base.set_index("model")["value"].rename("clean")
         joined = rows.set_index("model")[["value", "images"]].join(clean_accuracy, how="inner")
         yield keys, joined.rename(columns={"value": "shifted"}).reset_index()
@@ -128,32 +137,36 @@ def _sets(accuracy: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame]]:
         yield named | {"family": CLEAN if named["family"] == CLEAN else None}, rows
 
 
-def trend_rows(accuracy: pd.DataFrame, models: pd.DataFrame, reference: str) -> pd.DataFrame:
+def trend_rows(
+    accuracy: pd.DataFrame, models: pd.DataFrame, reference: str, unshifted: Sequence[str] = ()
+) -> pd.DataFrame:
     """Rank correlations of clean and shifted accuracy, and log-log slopes of error against parameters.
 
     Returns columns metric (``spearman``, ``slope``), group, pretraining_dataset and pretraining_images (of a slope),
-    dataset, family, label_mode, policy, value, low, high, n (models) and p.
+    dataset, family, label_mode, policy, value, low, high, n (models), p and models (ids with commas).
     """
     rows = []
-    for keys, joined in shifts(accuracy, reference):
+    for keys, joined in shifts(accuracy, reference, unshifted):
         found = rank_correlation(joined["clean"].to_numpy(), joined["shifted"].to_numpy())
-        rows += [keys | {"metric": "spearman"} | found] if found else []
+        named = keys | {"metric": "spearman", "models": ",".join(joined["model"])}
+        rows += [named | found] if found else []
     facts = models.rename(columns={"family": "group"})[["model", "parameters", *GROUP]]
     for keys, found in _sets(accuracy):
         for group, members in found.merge(facts, on="model").groupby(GROUP, dropna=False, sort=False):
             line = power_law(members["parameters"].to_numpy(dtype=float), 1 - members["value"].to_numpy())
             if line:
-                named = keys | dict(zip(GROUP, group, strict=True))
+                shown = members.loc[members["value"] < 1, "model"]
+                named = keys | dict(zip(GROUP, group, strict=True)) | {"models": ",".join(shown)}
                 estimate = {key: line[key] for key in ("low", "high", "p", "n")}
                 rows.append(named | {"metric": "slope", "value": line["slope"]} | estimate)
     return pd.DataFrame(rows)
 
 
-def effective_robustness_rows(accuracy: pd.DataFrame, reference: str) -> pd.DataFrame:
+def effective_robustness_rows(accuracy: pd.DataFrame, reference: str, unshifted: Sequence[str] = ()) -> pd.DataFrame:
     """Effective robustness of every model under every shift: columns model, dataset, family, label_mode, policy,
     reference (whose clean images predict), metric, value, low, high, predicted, n (models fitted) and images."""
     rows = []
-    for keys, joined in shifts(accuracy, reference):
+    for keys, joined in shifts(accuracy, reference, unshifted):
         images = int(joined["images"].max()) if len(joined) else 0
         found = effective_robustness(joined["clean"].to_numpy(), joined["shifted"].to_numpy(), images)
         against = keys["dataset"] if keys["family"] is None else reference

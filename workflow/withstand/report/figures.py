@@ -17,6 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from withstand.report.formats import Names, capital, counted, given, listed, number, share, words
+from withstand.report.sentences import tally
 
 ROOM = 3_000_000
 """Bytes that all figures of a page may take, if less detail can help it."""
@@ -138,13 +139,13 @@ KINDS = {
     "layer_correlation": Kind(
         "inside",
         "Correlation of layers",
-        "Pearson correlation of the activations after every two blocks of a model: all tokens, and the class token, or"
+        "Pearson correlation of the activations after any two blocks of a model: all tokens, and the class token, or"
         " the mean over positions where there is none.",
     ),
     "layer_similarity": Kind(
         "inside",
         "Similarity of layers",
-        "Linear CKA of the activations after every two blocks of a model: all tokens, and the class token, or the mean"
+        "Linear CKA of the activations after any two blocks of a model: all tokens, and the class token, or the mean"
         " over positions where there is none.",
     ),
     "model_similarity": Kind(
@@ -299,10 +300,9 @@ def alternative(title: str, data: pd.DataFrame, names: Names) -> str:
     if "sample_id" in data:
         classes = data["class"].dropna().unique() if "class" in data else ()
         of = f" of {listed(list(classes[:12]))}" if 0 < len(classes) <= 12 else ""
-        parts.append(f"{counted(data['sample_id'].nunique(), 'photograph')}{of}")
+        parts.append(f"{counted(data['sample_id'].nunique(), 'image')}{of}")
     if "claim" in data:
-        outcomes = listed(f"{count} {outcome}" for outcome, count in data["outcome"].value_counts(sort=False).items())
-        parts.append(f"{counted(len(data), 'test')} of {counted(data['claim'].nunique(), 'claim')}: {outcomes}")
+        parts.append(tally(data))
     models = names.in_order(data) if "model" in data else _pair(data)
     if models:
         named = listed(names.model(model) for model in models) if len(models) <= MOST_NAMED else ""

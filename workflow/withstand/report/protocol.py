@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from withstand.claims.evidence import COMPARABLE
 from withstand.datasets.catalogue import LICENCES
 from withstand.datasets.registry import GENERATED_KINDS
 from withstand.report.formats import LABEL_MODES, POLICIES, Names, capital, counted, given, listed, share, words
-from withstand.report.sentences import Tables, attack_in_words
+from withstand.report.sentences import Tables, attack_in_words, claimed_set
 
 
 class Entry(NamedTuple):
@@ -54,7 +55,8 @@ def licence(kind: str) -> str:
 
 
 def missing(spec: Mapping, tables: Tables, names: Names, notes: Mapping[str, Mapping]) -> list[str]:
-    """What the study has not, and why: experiments, models, parts that an architecture does not have."""
+    """What the study has not, and why: experiments, models, claims that could not be tested, parts that an architecture
+    does not have."""
     config = spec.get("config", {})
     lines = []
     absent = [what for what, table in _EXPERIMENTS.items() if _is_empty(tables.get(table))]
@@ -65,7 +67,7 @@ def missing(spec: Mapping, tables: Tables, names: Names, notes: Mapping[str, Map
         left = [names.model(model) for model in spec.get("models", {}) if model not in chosen]
         if chosen and left:
             lines.append(f"Not {verb}, by choice of the config: {listed(left)}.")
-    return lines + list(_not_applicable(notes, names))
+    return [*lines, *_unknown_pretraining(tables, names), *_untested(tables, names), *_not_applicable(notes, names)]
 
 
 def versions(notes: Mapping[str, Mapping]) -> list[str]:
@@ -237,12 +239,9 @@ def _statistics(spec: Mapping, tables: Tables, names: Names) -> Iterator[Entry]:
         "95%: Wilson's for shares of images; where severities or types are pooled, clustered by image, since copies of"
         " one image are not independent.",
     )
-    if not _is_empty(tables.get("comparisons")):
-        yield Entry(
-            "comparison of two models",
-            "on the same images: exact McNemar test on clean images, paired bootstrap over images for means over"
-            " corruptions; p adjusted by Holm's method over all pairs of a set.",
-        )
+    for table, entry in _ESTIMATES.items():
+        if not _is_empty(tables.get(table)):
+            yield entry
     if given(spec.get("reference")):
         yield Entry(
             "reference set", f"{names.dataset(spec['reference'])}: its clean accuracy predicts that on other sets."
@@ -251,6 +250,46 @@ def _statistics(spec: Mapping, tables: Tables, names: Names) -> Iterator[Entry]:
         yield Entry("baseline model", f"{names.model(spec['baseline'])}: corruption errors are relative to its errors.")
     if given(spec.get("margin")):
         yield Entry("margin", f"{100 * spec['margin']:g} points: claims of no difference are tested against it.")
+
+
+_ESTIMATES = {
+    "calibration": Entry(
+        "calibration",
+        "expected calibration error with 15 bins of equal width; intervals are Student's over images. Of corrupted"
+        " images it is the mean over conditions.",
+    ),
+    "corruption_error": Entry(
+        "corruption errors",
+        "interval by bootstrap over images, in which the model and its reference, if it is of the study, are resampled"
+        " together.",
+    ),
+    "comparisons": Entry(
+        "comparison of two models",
+        "on the same images. Clean images: exact McNemar test, interval of Agresti and Min for matched pairs. Means"
+        " over corruptions: paired t-test over images, or the test over all signs where few images differ; interval by"
+        " bootstrap over images. p is adjusted by Holm's method over all pairs of a set.",
+    ),
+    "effective_robustness": Entry(
+        "effective robustness",
+        "accuracy minus that which a line through the other models, on logit axes, predicts from clean accuracy; the"
+        " interval is that of a new observation by that line.",
+    ),
+    "trends": Entry(
+        "trends over models",
+        "models are the sample. Spearman's rank correlation with Bonett and Wright's interval; slopes by least squares"
+        " of log error on log parameters, for three sizes or more, with Student's interval.",
+    ),
+    "claims": Entry(
+        "claims",
+        "supported where the whole 95% interval lies on the claim's side of no effect, refuted where it lies on the"
+        " other, else undecided; where a claim is of no difference, or of no advantage, the margin takes the place of"
+        f" no effect. Comparable models have the same pre-training and at most {COMPARABLE:g} times the other's"
+        " parameters. Accuracies on clean and corrupted images are paired by image. Other differences have intervals"
+        " recovered from those of both sides as if they were independent (MOVER), and a mean over models is taken to"
+        " be as uncertain as its parts: both are cautious. There is no correction for the number of claims.",
+    ),
+}
+"""What is said of estimates and tests, by the table that holds them."""
 
 
 def _random(spec: Mapping) -> Iterator[Entry]:
@@ -288,6 +327,27 @@ _EXPERIMENTS_INSIDE = {
     "class_only": "attention to the class token alone",
     "class only": "attention to the class token alone",
 }
+
+
+def _unknown_pretraining(tables: Tables, names: Names) -> Iterator[str]:
+    models = tables.get("models")
+    if _is_empty(models):
+        return
+    unknown = models[models["pretraining_dataset"].isna() & models["pretraining_images"].isna()]
+    if len(unknown):
+        left = listed(names.model(model) for model in names.in_order(unknown))
+        yield f"The config does not say what these were pre-trained on; no comparison by pre-training has them: {left}."
+
+
+def _untested(tables: Tables, names: Names) -> Iterator[str]:
+    """Claims, or sets of theirs, without an effect, and what it would take."""
+    table = tables.get("claims")
+    if _is_empty(table):
+        return
+    for row in table[table["effect"].isna()].to_dict("records"):
+        place = f" on {claimed_set(row, names)}" if given(row["dataset"]) else ""
+        reason = f" {capital(str(row['reason']).rstrip('.'))}." if given(row["reason"]) else ""
+        yield f"Not tested{place}: “{row['statement']}”{reason}"
 
 
 def _in_words(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from withstand.claims.evidence import MAIN_MODES, RESNET, VIT, kind_of
 from withstand.report.formats import (
     Names,
     basis,
@@ -31,6 +32,8 @@ MOST_NAMED = 6
 """Models that a sentence names one by one."""
 
 OUTCOMES = ("supported", "refuted", "undecided")
+UNTESTED = "not tested"
+"""What is said of claims that have no effect."""
 
 Tables = Mapping[str, pd.DataFrame]
 """The tables of the study by name; those that it has."""
@@ -83,39 +86,58 @@ CORRUPTION_ERROR = Scale(
 # ---- the answer: claims
 
 
-def claims(table: pd.DataFrame | None, names: Names) -> dict[str, list[Claim]]:
-    """The claims by outcome, in the order of the table; nothing without a table."""
-    grouped: dict[str, list[Claim]] = {outcome: [] for outcome in OUTCOMES}
+def claims(table: pd.DataFrame | None, names: Names, margin: float | None = None) -> dict[str, list[Claim]]:
+    """The claims by outcome, in the order of the table, those without an effect as not tested; nothing without a table.
+
+    Args:
+        margin: the share within which accuracies are called equal, for criteria that speak of it.
+    """
+    grouped: dict[str, list[Claim]] = {outcome: [] for outcome in (*OUTCOMES, UNTESTED)}
     if table is None:
         return grouped
-    for (outcome, claim), rows in table.groupby(["outcome", "claim"], sort=False):
+    found = table.assign(outcome=table["outcome"].where(table["effect"].notna(), UNTESTED))
+    for (outcome, claim), rows in found.groupby(["outcome", "claim"], sort=False):
         first = rows.iloc[0]
-        evidence = tuple(Sentence(_evidence(row, names), "claims", (row,)) for row in _records(rows))
+        evidence = tuple(Sentence(_evidence(row, names), "claims", (row,)) for row in _records(table.loc[rows.index]))
         grouped[outcome].append(
-            Claim(claim, str(first["section"]), first["statement"], str(first["criterion"] or "").rstrip("."), evidence)
+            Claim(claim, str(first["section"]), first["statement"], criterion(first, margin), evidence)
         )
     return grouped
+
+
+def criterion(row: Mapping, margin: float | None) -> str:
+    """How a claim is decided, with the margin where it is spoken of: in points, and of ratios in percent."""
+    text = str(row["criterion"]).rstrip(".") if given(row["criterion"]) else ""
+    if not given(margin):
+        return text
+    return text.replace("the margin", f"the margin of {100 * margin:g}{'%' if row['unit'] == 'ratio' else ' points'}")
 
 
 def verdict(table: pd.DataFrame | None) -> Sentence | None:
     """How many tests of the paper's claims came out how; nothing without a table."""
     if table is None or table.empty:
         return None
-    counts = {outcome: int((table["outcome"] == outcome).sum()) for outcome in OUTCOMES}
-    claimed, tests = counted(table["claim"].nunique(), "claim"), counted(len(table), "test")
-    found = f"{counts['supported']} supported, {counts['refuted']} refuted, {counts['undecided']} undecided"
-    text = f"{claimed} of the paper came to {tests} on this study's data: {found}."
-    return Sentence(text, "claims", tuple(_records(table)))
+    return Sentence(f"{tally(table)}.", "claims", tuple(_records(table)))
+
+
+def tally(table: pd.DataFrame) -> str:
+    """'3 tests of 4 claims: 2 supported, 1 refuted, 0 undecided; 2 claims could not be tested'."""
+    tested = table[table["effect"].notna()]
+    outcomes = ", ".join(f"{(tested['outcome'] == outcome).sum()} {outcome}" for outcome in OUTCOMES)
+    text = f"{counted(len(tested), 'test')} of {counted(table['claim'].nunique(), 'claim')}: {outcomes}"
+    untested = table["claim"].nunique() - tested["claim"].nunique()
+    return f"{text}; {counted(untested, 'claim')} could not be tested" if untested else text
 
 
 def _evidence(row: Mapping, names: Names) -> str:
     """Where a claim was tested, with what effect, on how much, and which models."""
-    place = [names.dataset(row["dataset"])] if given(row["dataset"]) else []
+    place = [claimed_set(row, names)] if given(row["dataset"]) else []
     place += [names.model(words(row["subject"]))] if given(row["subject"]) else []
-    where = capital(", ".join(place)) or "This study"
+    where = capital(", ".join(place))
     reason = str(row["reason"]).rstrip(".") if given(row["reason"]) else ""
     if not given(row["effect"]):
-        return f"{where}: not tested{f', since {reason}' if reason else ''}."
+        why = reason or UNTESTED
+        return f"{where}: {why}." if where else f"{capital(why)}."
     models = claimed_models(row, names)
     counts_models = row["sample"] == "models"
     rests_on = [counted(row["n"], "model" if counts_models else "image")] if given(row["n"]) else []
@@ -123,7 +145,7 @@ def _evidence(row: Mapping, names: Names) -> str:
         rests_on.append(listed(models))
     elif models and not counts_models:
         rests_on.append(counted(len(models), "model"))
-    text = f"{where}: {_effect(row)}" + (f" ({': '.join(rests_on)})" if rests_on else "")
+    text = f"{where or 'This study'}: {_effect(row)}" + (f" ({': '.join(rests_on)})" if rests_on else "")
     return f"{text}. {capital(reason)}." if reason else f"{text}."
 
 
@@ -131,6 +153,11 @@ def _effect(row: Mapping) -> str:
     if row["unit"] == "points":
         return with_interval(f"{signed(row['effect'])} points", interval(row))
     return with_interval(f"{row['unit']} {number(row['effect'])}", interval(row, 1, 2))
+
+
+def claimed_set(row: Mapping, names: Names) -> str:
+    """The set that a claim was tested on."""
+    return named(names.dataset(row["dataset"]), row["label_mode"], row["policy"])
 
 
 def claimed_models(row: Mapping, names: Names) -> list[str]:
@@ -142,7 +169,7 @@ def claimed_models(row: Mapping, names: Names) -> list[str]:
 
 
 def overview(tables: Tables, names: Names) -> list[Sentence]:
-    """What a reader wants to know first: clean and corrupted images, and the best models of families on each set."""
+    """What a reader wants to know first: clean and corrupted images, and on each set the best of two families."""
     return [*_clean(tables, names, corrupted_only=True), *_corrupted(tables, names), *_families(tables, names)]
 
 
@@ -173,7 +200,8 @@ def sizes(tables: Tables, names: Names) -> list[Sentence]:
     found = []
     for row in _records(one_answer(_where(tables, "trends", metric="slope"), tables)):
         group = row["group"] if given(row["group"]) else "all models"
-        data = f" trained on {row['pretraining_dataset']}" if given(row["pretraining_dataset"]) else ""
+        known = given(row["pretraining_dataset"])
+        data = f" trained on {row['pretraining_dataset']}" if known else " (pre-training not stated)"
         verb = "fall" if row["value"] < 0 else "rise" if row["value"] > 0 else "do not change"
         text = (
             f"Errors of {group}{data} {verb} with size on {_images(row, names)}: log-log slope"
@@ -257,6 +285,7 @@ def corruption_errors(tables: Tables, names: Names) -> list[Sentence]:
     rows = _where(tables, "corruption_error", metric=("mce", "relative_mce"))
     if rows.empty:
         return []
+    models = set(rows["model"])
     rows = rows[rows["model"] != rows["reference"]]  # which has 100% by definition
     found = []
     keys = ["metric", "reference", "dataset", "label_mode", "policy"]
@@ -264,6 +293,8 @@ def corruption_errors(tables: Tables, names: Names) -> list[Sentence]:
         kind = "relative mCE" if metric == "relative_mce" else "mCE"
         place = named(names.dataset(dataset), mode, policy)
         subject = f"by {kind} against {names.model(reference)} on {place}"
+        if reference in models:
+            subject = f"of the models other than {names.model(reference)}, by {kind} against it on {place}"
         found += extremes(group, names, subject, "corruption_error", CORRUPTION_ERROR)
     return found
 
@@ -401,8 +432,8 @@ def _corrupted(tables: Tables, names: Names) -> list[Sentence]:
 
 
 def _families(tables: Tables, names: Names) -> list[Sentence]:
-    """For each set, the most accurate model against the most accurate ones of the other families; or against the next
-    one, where there is one family."""
+    """For each set, over all outputs, the most accurate ViT against the most accurate ResNet; without both, the best
+    models of the two best families; of one family, its two best models."""
     table, models = tables.get("comparisons"), tables.get("models")
     if table is None or models is None or table.empty or "accuracy" not in tables:
         return []
@@ -410,19 +441,25 @@ def _families(tables: Tables, names: Names) -> list[Sentence]:
     found = []
     shifted = _where(tables, "accuracy", family="clean", metric="accuracy")
     shifted = one_answer(shifted[~shifted["dataset"].isin(_pooled(tables)["dataset"])], tables)
-    for (dataset, mode, policy), rows in _protocols(pd.concat([_pooled(tables), shifted])):
+    sets = pd.concat([_pooled(tables), shifted])
+    for (dataset, mode, policy), rows in _protocols(sets[sets["label_mode"].isin(MAIN_MODES)]):
         ranked = rows.sort_values("value", kind="stable", ascending=False)
-        ranked = ranked.assign(group=ranked["model"].map(families).fillna("other"))
-        best = ranked.drop_duplicates("group") if ranked["group"].nunique() > 1 else ranked.head(2)
+        pair = _best_of_two(ranked["model"], ranked["model"].map(families).fillna("other"))
         conditions = int(ranked["n"].iloc[0] // ranked["images"].iloc[0])
-        first, *others = best["model"]
-        pairs = {frozenset((first, other)) for other in others}
         chosen = table[(table["dataset"] == dataset) & (table["label_mode"] == mode) & (table["policy"] == policy)]
         chosen = chosen[chosen["value"].notna() & _all_same(chosen["family"], rows["family"].iloc[0])]
         for row in _records(chosen):
-            if frozenset((row["model"], row["other_model"])) in pairs:
+            if {row["model"], row["other_model"]} == pair:
                 found.append(difference(row, names, conditions if conditions > 1 else None))
     return found
+
+
+def _best_of_two(ranked: pd.Series, families: pd.Series) -> set[str]:
+    """The best models of two families, of models from the best: of ViTs and of ResNets, where there are both."""
+    kinds = families.map(kind_of)
+    groups = kinds if {VIT, RESNET} <= set(kinds) else families
+    best = ranked[groups.notna() & ~groups.duplicated()] if groups.nunique() > 1 else ranked
+    return set(best.head(2))
 
 
 def _effective(tables: Tables, names: Names) -> list[Sentence]:
@@ -453,8 +490,9 @@ def _rank_correlations(tables: Tables, names: Names) -> list[Sentence]:
     found = []
     for row in _records(one_answer(_where(tables, "trends", metric="spearman"), tables)):
         group = f"{row['group']} models" if given(row["group"]) else "models"
+        clean = "the reference set" if given(row["family"]) else names.dataset(row["dataset"])
         text = (
-            f"Ranks of {group} by accuracy on clean images of the reference set and on {_images(row, names)}"
+            f"Ranks of {group} by accuracy on the clean images of {clean} and on {_images(row, names)}"
             f" correlate by {with_interval(number(row['value']), interval(row, 1, 2))} ({_models_and_p(row)})."
         )
         found.append(Sentence(text, "trends", (row,)))

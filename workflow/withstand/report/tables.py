@@ -26,15 +26,28 @@ from withstand.report.formats import (
     signed,
     words,
 )
-from withstand.report.sentences import CHANCE, MOST_NAMED, Tables, attack_in_words, claimed_models, one_answer
+from withstand.report.sentences import (
+    CHANCE,
+    MOST_NAMED,
+    UNTESTED,
+    Tables,
+    attack_in_words,
+    claimed_models,
+    claimed_set,
+    criterion,
+    one_answer,
+)
 
 MOST_ROWS = 1000
 """Rows of a table in the page; the files have them all."""
 
+NOT_STATED = "not stated"
+"""What is said where the config does not tell what a model was pre-trained on."""
+
 
 @dataclass(frozen=True)
 class Cell:
-    """Text, the number that it sorts by where it is one, the interval below it, and what is told about it."""
+    """Text, the number that it sorts by where it is one, the interval (and p) below it, and what is told about it."""
 
     text: str
     order: float | str = ""
@@ -83,7 +96,7 @@ def glance(tables: Tables, names: Names, colors: Mapping[str, str]) -> Table | N
                 _model(model, names, colors.get(model, "")),
                 Cell(str(about["family"])),
                 Cell(magnitude(about["parameters"]), _order(about["parameters"])),
-                _text(about["pretraining_dataset"]),
+                _text(about["pretraining_dataset"], NOT_STATED),
                 Cell(magnitude(about["pretraining_images"]), _order(about["pretraining_images"])),
                 *(cells.get(model, EMPTY) for _, cells in columns),
             )
@@ -233,8 +246,8 @@ def comparisons(tables: Tables, names: Names) -> Table | None:
         for one, other in pairs
     ]
     note = (
-        "Accuracy of the first model minus that of the second, in points. Bold: beyond chance"
-        f" (p < {CHANCE:g} after Holm's correction); hover over a value for this p."
+        "Accuracy of the first model minus that of the second, in points; small print is the 95% interval, and p after"
+        f" Holm's correction. Bold: beyond chance (p < {CHANCE:g})."
     )
     counts = [counted(group["images"].min(), "image") for _, group in sets]
     head = ("model", "other model", *(f"{_set(key, names)}: {n}" for (key, _), n in zip(sets, counts, strict=True)))
@@ -250,7 +263,7 @@ def trends(tables: Tables, names: Names) -> Table | None:
         (
             Cell(_TRENDS.get(row["metric"], words(row["metric"]))),
             _text(row["group"], "all models"),
-            _text(row["pretraining_dataset"], "any"),
+            _text(row["pretraining_dataset"], NOT_STATED if given(row["group"]) else "any"),
             Cell(_set([row[key] for key in ("dataset", "family", "label_mode", "policy")], names)),
             Cell(number(row["value"]), _order(row["value"]), interval(row, 1, 2)),
             Cell(f"{row['n']:.0f}", _order(row["n"])),
@@ -284,18 +297,18 @@ def reproduction(tables: Tables, names: Names) -> Table | None:
     return _table("reproduction", "Measured and published", head, rows, "reproduction", note)
 
 
-def claims(tables: Tables, names: Names) -> Table | None:
-    """Every test of a claim."""
+def claims(tables: Tables, names: Names, margin: float | None = None) -> Table | None:
+    """Every test of a claim; ``margin`` is what its criterion may speak of."""
     table = tables.get("claims")
     if table is None or table.empty:
         return None
     rows = [
         (
-            Cell(row["statement"], about=row["criterion"] or ""),
+            Cell(row["statement"], about=criterion(row, margin)),
             _text(row["section"]),
-            Cell(names.dataset(row["dataset"]) if given(row["dataset"]) else MISSING),
+            Cell(claimed_set(row, names) if given(row["dataset"]) else MISSING),
             _text(words(row["subject"]) if given(row["subject"]) else None),
-            Cell(row["outcome"], strong=row["outcome"] == "refuted"),
+            Cell(row["outcome"] if given(row["effect"]) else UNTESTED, strong=row["outcome"] == "refuted"),
             _claim_effect(row),
             _text(row["unit"]),
             Cell(f"{row['n']:.0f}" if given(row["n"]) else MISSING, _order(row["n"])),
@@ -304,7 +317,7 @@ def claims(tables: Tables, names: Names) -> Table | None:
         )
         for row in _records(table)
     ]
-    head = ("claim", "section", "images", "subject", "outcome", "effect", "unit", "n", "models", "why undecided")
+    head = ("claim", "section", "images", "subject", "outcome", "effect", "unit", "n", "models", "why not tested")
     return _table("claims", "Every test of a claim", head, rows, "claims")
 
 
@@ -435,7 +448,8 @@ def _model(model: str, names: Names, color: str = "") -> Cell:
 
 def _difference(row: Mapping) -> Cell:
     strong = given(row["p_holm"]) and row["p_holm"] < CHANCE
-    return Cell(signed(row["value"]), _order(row["value"]), interval(row), p_value(row["p_holm"]), strong)
+    small = ", ".join(part for part in (interval(row), p_value(row["p_holm"])) if part)
+    return Cell(signed(row["value"]), _order(row["value"]), small, strong=strong)
 
 
 def _claimed(models: Sequence[str]) -> Cell:

@@ -12,6 +12,7 @@ import pandas as pd
 from withstand.figures.style import Style, figure_style, nothing, save, words
 from withstand.files import write_text
 from withstand.images import ImageFile
+from withstand.metrics.trends import CLEAN_POLICIES
 
 
 def draw_table(
@@ -65,10 +66,11 @@ def draw_table(
 
 
 def _compared_with(rows: pd.DataFrame, policy: str) -> pd.Series:
-    """Which rows are of the stored clean images, that a corrupted set as published was made of."""
-    if policy != "published" or "family" not in rows:
-        return pd.Series(False, index=rows.index)
-    return (rows["policy"] == "stored") & (rows["family"] == "clean")
+    """Which rows are of the clean images that those under a policy are compared with, if it has none of its own."""
+    column = next((name for name in ("corruption", "family") if name in rows), None)
+    clean = rows[column] == "clean" if column else pd.Series(False, index=rows.index)
+    own = clean & (rows["policy"] == policy)
+    return clean & rows["policy"].isin(CLEAN_POLICIES) & ~rows["dataset"].isin(rows.loc[own, "dataset"])
 
 
 def draw_perturbations(

@@ -37,7 +37,7 @@ def draw_disagreements(
         first, second: how often each model was right on each image (``tables/images/{model}.parquet``).
         first_predictions, second_predictions: the models' predictions on the clean images.
 
-    Where one of them failed, or they disagree on no image, the figure says so.
+    Where one of them failed, or they disagree on no image, the figure says which.
 
     Raises:
         WithstandError: if both are the same model.
@@ -54,16 +54,24 @@ def draw_disagreements(
             name: _named(path, mode) for name, path in zip(names, (first_predictions, second_predictions), strict=True)
         }
         drawn = disagreements.select(clean, corrupted, answered)
+    look = Style(**style)
     with figure_style(), ExitStack() as stack:
         if drawn is None or drawn.empty:
-            labels = " and ".join(Style(**style).label(name) for name in names)
-            figure = nothing(f"There is no image of {facts[0]['dataset']} that {labels} disagree on.")
+            figure = nothing(_why_nothing(facts, look))
         else:
             files = [stack.enter_context(ImageFile(path)) for path in images]
             drawn, pixels = disagreements.pictured(drawn, files)
-            figure = disagreements.draw(drawn, pixels, Style(**style))
-        save(figure, svg, png, Style(**style).dpi)
+            figure = disagreements.draw(drawn, pixels, look)
+        save(figure, svg, png, look.dpi)
     write_text(data, "" if drawn is None else drawn.to_csv(index=False))
+
+
+def _why_nothing(facts: Sequence[Mapping], style: Style) -> str:
+    """Which models failed; or that they agree."""
+    dataset = style.dataset(facts[0]["dataset"])
+    failed = [each for each in facts if "failure" in each]
+    labels = " and ".join(style.label(each["model"]) for each in failed or facts)
+    return f"{labels} failed on {dataset}." if failed else f"There is no image of {dataset} that {labels} disagree on."
 
 
 def _answers(files: Mapping[str, Path], facts: Mapping, mode: str) -> tuple[Answers, Answers | None]:

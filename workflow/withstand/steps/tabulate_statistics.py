@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from withstand.claims.evidence import Evidence
 from withstand.claims.paper import Settings, claim_rows
-from withstand.metrics.answers import read_answers
+from withstand.metrics.answers import KEYS, read_answers
 from withstand.metrics.comparisons import comparison_rows
 from withstand.metrics.conditions import CLEAN
-from withstand.metrics.corruption_error import corruption_error_rows, is_imagenet_c
-from withstand.metrics.trends import effective_robustness_rows, trend_rows
+from withstand.metrics.corruption_error import corruption_error_rows, has_imagenet_c
+from withstand.metrics.trends import CLEAN_POLICIES, effective_robustness_rows, trend_rows
 from withstand.steps.tabulate import write_table
 
 _TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
@@ -46,12 +46,13 @@ EFFECTIVE_ROBUSTNESS = _schema(
 
 TRENDS = _schema(
     **{"group": _TEXT, "pretraining_dataset": _TEXT, "pretraining_images": _COUNT},
-    **{**_SET, **_ESTIMATE, "p": _NUMBER},
+    **{**_SET, **_ESTIMATE, "p": _NUMBER, "models": _TEXT},
 )
 """One trend over models a row; ``n`` is the number of models."""
 
 CLAIMS = _schema(
-    **{"claim": _TEXT, "section": _TEXT, "statement": _TEXT, "dataset": _TEXT, "subject": _TEXT, "criterion": _TEXT},
+    **{"claim": _TEXT, "section": _TEXT, "statement": _TEXT, "criterion": _TEXT},
+    **{"dataset": _TEXT, "label_mode": _TEXT, "policy": _TEXT, "subject": _TEXT},
     **{"outcome": _TEXT, "effect": _NUMBER, "low": _NUMBER, "high": _NUMBER, "unit": _TEXT, "n": _COUNT},
     **{"sample": _TEXT, "models": _TEXT, "reason": _TEXT},
 )
@@ -88,27 +89,37 @@ def tabulate_corruption_error(
     clean = {tuple(answers.keys.values()): answers for answers in found if answers.is_clean}
     tables = []
     for answers in (each for each in found if not each.is_clean):
-        dataset, mode = answers.keys["dataset"], answers.keys["label_mode"]
-        as_is = next((clean[key] for key in _clean_keys(dataset, answers.keys["policy"], mode) if key in clean), None)
-        alexnet = dataset in imagenet and mode == "all" and is_imagenet_c(answers)
-        rows = corruption_error_rows(answers, as_is, baseline=baseline, alexnet=alexnet, seed=seed)
-        tables.append(rows.assign(**answers.keys))
+        dataset, policy, mode = (answers.keys[key] for key in KEYS)
+        known = ((dataset, name, mode) for name in (policy, *CLEAN_POLICIES))
+        as_is = next((clean[key] for key in known if key in clean), None)
+        if dataset in imagenet and mode == "all" and has_imagenet_c(answers):
+            tables.append(corruption_error_rows(answers, as_is, alexnet=True, seed=seed).assign(**answers.keys))
+        tables.append(corruption_error_rows(answers, as_is, baseline=baseline, seed=seed).assign(**answers.keys))
     _write(tables, CORRUPTION_ERROR, output)
 
 
 def tabulate_trends(
-    accuracy: Path, models: Path, reference: str, datasets: Sequence[str], trends: Path, effective_robustness: Path
+    accuracy: Path,
+    models: Path,
+    reference: str,
+    datasets: Sequence[str],
+    trends: Path,
+    effective_robustness: Path,
+    *,
+    unshifted: Sequence[str] = (),
 ) -> None:
     """Write what clean accuracy and size tell of accuracy elsewhere, over models.
 
     Args:
         reference: the dataset whose clean images other datasets are compared with.
         datasets: those whose images have one right answer.
+        unshifted: those whose clean images are the reference's, in another size, say.
     """
     rows, facts = pd.read_parquet(accuracy), pd.read_parquet(models)
     rows = rows[rows["dataset"].isin(datasets)]
-    _write([trend_rows(rows, facts, reference)], TRENDS, trends)
-    _write([effective_robustness_rows(rows, reference)], EFFECTIVE_ROBUSTNESS, effective_robustness)
+    _write([trend_rows(rows, facts, reference, unshifted)], TRENDS, trends)
+    found = effective_robustness_rows(rows, reference, unshifted)
+    _write([found], EFFECTIVE_ROBUSTNESS, effective_robustness)
 
 
 def tabulate_claims(tables: Sequence[Path], settings: Settings, output: Path) -> None:
@@ -123,11 +134,6 @@ def tabulate_claims(tables: Sequence[Path], settings: Settings, output: Path) ->
 
 def _by_model(files: Sequence[Path]) -> Mapping[str, Path]:
     return {path.stem: path for path in files}
-
-
-def _clean_keys(dataset: str, policy: str, mode: str) -> Iterable[tuple[str, str, str]]:
-    """Where clean answers to the same images may be, in order."""
-    return ((dataset, policy, mode), (dataset, "stored", mode))
 
 
 def _write(tables: Sequence[pd.DataFrame], schema: pa.Schema, output: Path) -> None:
