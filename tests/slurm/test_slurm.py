@@ -149,7 +149,7 @@ def test_a_study_on_a_cluster_goes_on_after_jobs_that_were_ended(slurm, project,
         "rule_attack_spatial",
     }
     predicted = of_rule("predict_clean")[-1]
-    assert (predicted["TimeLimit"], predicted["CPUs/Task"]) == ("00:16:00", "1")
+    assert (predicted["TimeLimit"], predicted["NumCPUs"]) == ("00:16:00", "1")
     assert "mem=5045M" in predicted["TRES"] and "gpu:1" in predicted["TresPerJob"]
     assert "TresPerJob" not in of_rule("prepare_images")[0]
     assert [re.search("mem=([^,]+)", job["TRES"])[1] for job in of_rule("attack_spatial")] == ["300M", "300M", "4800M"]
