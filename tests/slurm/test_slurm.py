@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from withstand.resources import BLOCK, ModelSize, model_memory
 from workflow_project import Project
 
 HERE = Path(__file__).parent
@@ -148,8 +149,10 @@ def test_a_study_on_a_cluster_goes_on_after_jobs_that_were_ended(slurm, project,
         "rule_predict_clean",
         "rule_attack_spatial",
     }
-    predicted = of_rule("predict_clean")[-1]
+    predicted = next(job for job in of_rule("predict_clean")[2:] if "vit" in job["Comment"])
+    card = json.loads((project.folder / "results/small/models/vit.json").read_text())
+    memory = model_memory(ModelSize.of(card, 64), BLOCK, 1)
     assert (predicted["TimeLimit"], predicted["NumCPUs"]) == ("00:16:00", "1")
-    assert "mem=5045M" in predicted["TRES"] and "gpu:1" in predicted["TresPerJob"]
+    assert f"mem={memory}M," in predicted["TRES"] and "gpu:1" in predicted["TresPerJob"]
     assert "TresPerJob" not in of_rule("prepare_images")[0]
     assert [re.search("mem=([^,]+)", job["TRES"])[1] for job in of_rule("attack_spatial")] == ["300M", "300M", "4800M"]
