@@ -55,13 +55,15 @@ def slurm():
     """A cluster of this machine alone; without it, its configuration would slow Snakemake down, so it is taken down."""
     if find_spec("snakemake_executor_plugin_slurm") is None:
         unavailable("snakemake-executor-plugin-slurm is not installed")
+    down = [HERE / "down.sh"]
+    subprocess.run(down, check=True)  # what an interrupted test left
     try:
         up = subprocess.run([HERE / "up.sh"], capture_output=True, text=True, check=False)
         if up.returncode:
             unavailable(up.stderr.strip())
         yield
     finally:
-        subprocess.run([HERE / "down.sh"], check=True)
+        subprocess.run(down, check=True)
 
 
 @pytest.fixture
@@ -120,7 +122,7 @@ def test_a_study_on_a_cluster_goes_on_after_jobs_that_were_ended(slurm, project,
     limits = ("--set-resources", "predict_clean:runtime=1", "attack_spatial:mem_mb=300")
     first = start(*call, "--retries", "0", *limits)
     subprocess.run(["scancel", running_job(first, "predict_clean", "vit")], check=True)
-    assert first.wait(timeout=200) == 1
+    assert first.wait(timeout=400) == 1
     assert states("prepare_images") == ["COMPLETED"]
     assert sorted(states("predict_clean")) == ["CANCELLED", "TIMEOUT"]
     assert states("attack_spatial") == ["FAILED"]
