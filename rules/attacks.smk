@@ -26,6 +26,10 @@ if dag.attacks.perturbations():
         conda:
             "../envs/withstand.yaml"
         threads: dag.attacks.reading_threads
+        resources:
+            mem_mb=dag.resources.model_memory,
+            runtime=dag.resources.attack_minutes,
+            gpu=1,
         params:
             runs=dag.attacks.runs,
             code=dag.attacks.attack_code,
@@ -51,6 +55,10 @@ if dag.attacks.perturbations():
         conda:
             "../envs/withstand.yaml"
         threads: dag.attacks.reading_threads
+        resources:
+            mem_mb=dag.resources.model_memory,
+            runtime=dag.resources.transfer_minutes,
+            gpu=1,
         params:
             images=dag.attacks.transfer_set,
             sources=dag.attacks.transfer_sources,
@@ -77,6 +85,10 @@ rule attack_spatial:
     conda:
         "../envs/withstand.yaml"
     threads: dag.attacks.reading_threads
+    resources:
+        mem_mb=dag.resources.model_memory,
+        runtime=dag.resources.spatial_minutes,
+        gpu=1,
     params:
         images=dag.attacks.spatial_set,
         grid=dag.attacks.spatial_grid,

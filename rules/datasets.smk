@@ -36,6 +36,9 @@ rule index_source:
         dataset=alternatives(study.indexed_sets()),
     conda:
         "../envs/withstand.yaml"
+    resources:
+        mem_mb=dag.resources.image_memory,
+        runtime=dag.resources.scan_minutes,
     params:
         source=dag.scanned_spec,
         code=dag.scan_code,
@@ -61,6 +64,10 @@ rule find_missed:
     conda:
         "../envs/withstand.yaml"
     threads: dag.reading_threads
+    resources:
+        mem_mb=dag.resources.model_memory,
+        runtime=dag.resources.search_minutes,
+        gpu=1,
     params:
         source=dag.source_spec,
         pool=dag.searched_pool,
@@ -91,6 +98,9 @@ rule prepare_images:
     conda:
         "../envs/withstand.yaml"
     threads: dag.preparing_threads
+    resources:
+        mem_mb=dag.resources.image_memory,
+        runtime=dag.resources.image_minutes,
     params:
         source=dag.source_spec,
         preparation=dag.preparation,

@@ -66,6 +66,7 @@ use rule draw_accuracy as draw_shape_bias with:
         "results/{study}/benchmarks/draw_shape_bias/{figure}.{dataset}.jsonl"
     wildcard_constraints:
         figure="shape_bias",
+    localrule: True
 
 
 use rule draw_accuracy as draw_compared with:
@@ -89,6 +90,7 @@ use rule draw_accuracy as draw_compared with:
     wildcard_constraints:
         figure="calibration|comparisons",
         policy=r"|\.corrupt_after_resize|\.published",
+    localrule: True
 
 
 rule draw_study:
@@ -306,6 +308,7 @@ use rule draw_attacks as draw_transfer with:
     wildcard_constraints:
         figure="transfer",
         attack=alternatives(dag.attacks.perturbations()),
+    localrule: True
     message:
         "Drawing the transfer of {wildcards.attack} between models"
 
@@ -393,5 +396,6 @@ use rule draw_internals as draw_internals_corrupted with:
         "results/{study}/logs/draw_internals_corrupted/{figure}.{family}.log",
     benchmark:
         "results/{study}/benchmarks/draw_internals_corrupted/{figure}.{family}.jsonl"
+    localrule: True
     message:
         "Drawing {wildcards.figure} of {wildcards.family}"

@@ -25,6 +25,10 @@ rule predict:
     conda:
         "../envs/withstand.yaml"
     threads: 1
+    resources:
+        mem_mb=dag.resources.model_memory,
+        runtime=dag.resources.prediction_minutes,
+        gpu=1,
     params:
         image_sets=dag.predicted_set,
         code=dag.prediction_code,

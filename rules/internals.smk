@@ -26,6 +26,10 @@ if dag.internals.outputs():
         conda:
             "../envs/withstand.yaml"
         threads: dag.internals.reading_threads
+        resources:
+            mem_mb=dag.resources.model_memory,
+            runtime=dag.resources.internals_minutes,
+            gpu=1,
         params:
             experiments=dag.internals.experiments,
         message:

@@ -17,6 +17,9 @@ rule corrupt_images:
         family=alternatives(study.made_families()),
     conda:
         "../envs/withstand.yaml"
+    resources:
+        mem_mb=dag.resources.image_memory,
+        runtime=dag.resources.image_minutes,
     params:
         corruptions=dag.corruptions_spec,
         seed=study.seed,
@@ -42,6 +45,9 @@ rule index_family:
         family=alternatives(study.downloaded_families()),
     conda:
         "../envs/withstand.yaml"
+    resources:
+        mem_mb=dag.resources.image_memory,
+        runtime=dag.resources.scan_minutes,
     params:
         source=dag.scanned_spec,
         code=dag.scan_code,
@@ -67,6 +73,9 @@ rule take_images:
     conda:
         "../envs/withstand.yaml"
     threads: dag.reading_threads
+    resources:
+        mem_mb=dag.resources.image_memory,
+        runtime=dag.resources.image_minutes,
     params:
         wanted=dag.taken_set,
         codec=study.images.codec,

@@ -169,6 +169,7 @@ use rule tabulate_transfer as tabulate_spatial with:
         "results/{study}/logs/tabulate_spatial/spatial.log",
     benchmark:
         "results/{study}/benchmarks/tabulate_spatial/spatial.jsonl"
+    localrule: True
     params:
         step="tabulate-spatial",
         clean=dag.attacks.clean_options,

@@ -48,6 +48,10 @@ rule train_model:
     conda:
         "../envs/withstand.yaml"
     threads: 1
+    resources:
+        mem_mb=dag.resources.model_memory,
+        runtime=dag.resources.training_minutes,
+        gpu=1,
     params:
         recipe=dag.recipe_spec,
         images=dag.training_options,

@@ -12,9 +12,11 @@ import time
 
 import pandas as pd
 import psutil
+import pytest
 
 from withstand.images import ImageFile
 from withstand.predictions import read_facts
+from withstand.run import Run, RunningError
 from workflow_project import STUDY, WHOLE, Project
 
 CORES = ("--cores", "2")
@@ -236,6 +238,36 @@ def test_a_step_ends_with_its_run():
     run.kill()
     run.wait()
     assert step.wait(timeout=10) != 0
+
+
+def test_on_another_machine_a_step_ends_when_another_run_takes_over(tmp_path):
+    lock = tmp_path / ".lock"
+    lock.write_text("process 7 on elsewhere since then")
+    code = (
+        "import time; from withstand.run import die_with_run; die_with_run(); print('up', flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "WITHSTAND_RUN": "elsewhere:7", "WITHSTAND_LOCK": str(lock)}
+    step = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert step.stdout.readline() == b"up\n"
+    time.sleep(1)
+    assert step.poll() is None
+    lock.write_text("process 70 on elsewhere since now")
+    assert step.wait(timeout=15) != 0
+
+
+def test_a_job_that_waited_longer_than_its_run_lived_does_nothing(tmp_path, monkeypatch):
+    lock = tmp_path / ".lock"
+    monkeypatch.setenv("WITHSTAND_RUN", "login:7")
+    monkeypatch.setenv("WITHSTAND_LOCK", str(lock))
+    job = Run("small", tmp_path)
+    for text in ("", "process 7 on login since then"):
+        lock.write_text(text)
+        job.check_job()
+    lock.write_text("process 8 on login since now")
+    with pytest.raises(RunningError, match="another run of 'small' has taken the place"):
+        job.check_job()
 
 
 def test_a_recipe_is_trained_once_for_all_studies(tmp_path):

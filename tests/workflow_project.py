@@ -128,12 +128,15 @@ class Project:
         assert old in text, f"{name} does not contain {old!r}"
         path.write_text(text.replace(old, new))
 
+    snakemake = ("-m", "snakemake")
+    """What Python runs."""
+
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start snakemake in a session of its own, with the project's package, from a venv that is not activated."""
         environment = {**os.environ, "PYTHONPATH": str(self.folder / "workflow"), "PATH": "/usr/bin:/bin"}
         environment.pop("VIRTUAL_ENV", None)
         # a shell that runs the tests in the background makes its children deaf to Ctrl-C
-        command = ["env", "--default-signal=INT", sys.executable, "-m", "snakemake", *arguments]
+        command = ["env", "--default-signal=INT", sys.executable, *self.snakemake, *arguments]
         with self.output.open("w") as output:
             return subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdout=output, stderr=output, start_new_session=True

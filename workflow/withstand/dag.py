@@ -17,6 +17,7 @@ from withstand.corruptions.constants import CORRUPTIONS, nearest_size
 from withstand.dag_attacks import AttacksDag
 from withstand.dag_internals import InternalsDag
 from withstand.dag_report import ReportDag
+from withstand.dag_resources import ResourcesDag
 from withstand.dag_statistics import SUMMARIES, StatisticsDag
 from withstand.datasets.archives import Archive
 from withstand.datasets.registry import open_source
@@ -62,6 +63,7 @@ class Dag:
         self.internals = InternalsDag(self, self._results)
         self.statistics = StatisticsDag(self, self._results)
         self.report = ReportDag(self, self._results)
+        self.resources = ResourcesDag(self, self._results)
 
     # Targets
 
@@ -164,11 +166,11 @@ class Dag:
 
     def training_shards(self, wildcards) -> list[str]:
         """The training images of a recipe, by the name of its weights."""
-        return self._training_shards(self._recipe(wildcards.weights).dataset)
+        return self._training_shards(self.recipe(wildcards.weights).dataset)
 
     def validation_shards(self, wildcards) -> list[str]:
         """The validation images of a recipe, by the name of its weights."""
-        return self._training_shards(self._recipe(wildcards.weights).validation)
+        return self._training_shards(self.recipe(wildcards.weights).validation)
 
     def model_predictions(self, wildcards) -> list[str]:
         """The predictions of a model on all image sets."""
@@ -567,7 +569,7 @@ class Dag:
         own = [function] if function and is_at_hand(function.partition(":")[0]) else []
         return [*own, *(["withstand.interventions:apply"] if entry.interventions else [])]
 
-    def _recipe(self, weights: str):
+    def recipe(self, weights: str):
         return self.study.recipes[self._recipes_by_weights()[weights]]
 
     @lru_cache  # noqa: B019 - one instance a process

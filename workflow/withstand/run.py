@@ -1,7 +1,8 @@
 """One run of a study: exclusion, recovery after any end, and the record of what ran.
 
 A run holds a file lock on its study, which the system releases however the run ends; Snakemake's own lock would stay
-behind after ``kill -9``. Steps end with the run that started them, so nothing writes after it.
+behind after ``kill -9``. Steps end with the run that started them, so nothing writes after it. On another machine,
+where they cannot see it, they end when the lock names another run; jobs that wait in a queue until then do nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +29,11 @@ from withstand.provenance import versions
 RUN_VARIABLE = "WITHSTAND_RUN"
 """Environment variable that tells steps which process runs them: ``host:pid``."""
 
+LOCK_VARIABLE = "WITHSTAND_LOCK"
+"""Environment variable that tells them which file that process has locked."""
+
 _GRACE = 5.0
+_LOOK_AGAIN = 3.0
 _STALE = 24 * 3600.0
 
 
@@ -49,7 +54,8 @@ class Run:
             RunningError: if another run holds the lock.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _take_lock(self.folder / ".lock", self.study)
+        path = self.folder / ".lock"
+        self._lock = _take_lock(path, self.study)
         for leftover in self.folder.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         shared = (self.folder.parent / name for name in ("weights", "downloads"))
@@ -57,7 +63,17 @@ class Run:
             if time.time() - leftover.stat().st_mtime > _STALE:  # other studies may be writing here
                 leftover.unlink(missing_ok=True)
         os.environ[RUN_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}"
+        os.environ[LOCK_VARIABLE] = str(path.absolute())
         self._started = datetime.now(UTC)
+
+    def check_job(self) -> None:
+        """In a job of a cluster: make sure that the run that submitted it has not been replaced.
+
+        Raises:
+            RunningError: if another run has taken its place, whose results this job would remove.
+        """
+        if _is_replaced():
+            raise RunningError(f"another run of '{self.study}' has taken the place of the one that submitted this job")
 
     def record(self, config: Mapping, status: str) -> None:
         """Write ``run.json``: what ran, with what, on what, for how long, and how it ended."""
@@ -105,9 +121,12 @@ def seconds_by_rule(benchmarks: Path) -> dict[str, float]:
 
 
 def die_with_run() -> None:
-    """End this process soon after the run that started it, if that is on this machine."""
+    """End this process soon after the run that started it; if that is on another machine, after it was replaced."""
     host, _, pid = os.environ.get(RUN_VARIABLE, "").rpartition(":")
-    if host != socket.gethostname() or not hasattr(os, "pidfd_open"):
+    if not host or not hasattr(os, "pidfd_open"):
+        return
+    if host != socket.gethostname():
+        _end_after(_wait_for_another_run)
         return
     try:
         descriptor = os.pidfd_open(int(pid))
@@ -115,16 +134,39 @@ def die_with_run() -> None:
         sys.exit("the run that started this step has ended")
     except OSError:
         return
-    threading.Thread(target=_end_after, args=(descriptor,), name="die-with-run", daemon=True).start()
+    _end_after(lambda: select.select([descriptor], [], []))
 
 
-def _end_after(descriptor: int) -> None:
-    """Wait for a process to end, then interrupt this one, so that it cleans up, or at last end it."""
-    select.select([descriptor], [], [])
-    print("the run has ended, and this step with it", file=sys.stderr, flush=True)
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(_GRACE)
-    os._exit(1)
+def _end_after(wait: Callable[[], object]) -> None:
+    """Interrupt this process after a wait in the background, so that it cleans up, or at last end it."""
+
+    def end() -> None:
+        wait()
+        print("the run has ended, and this step with it", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(_GRACE)
+        os._exit(1)
+
+    threading.Thread(target=end, name="die-with-run", daemon=True).start()
+
+
+def _wait_for_another_run() -> None:
+    while not _is_replaced():
+        time.sleep(_LOOK_AGAIN)
+
+
+def _is_replaced() -> bool:
+    """Whether the lock names another run than the one that this process belongs to."""
+    host, _, pid = os.environ.get(RUN_VARIABLE, "").rpartition(":")
+    try:
+        holder = Path(os.environ[LOCK_VARIABLE]).read_text(encoding="utf-8")
+    except (KeyError, OSError):
+        return False
+    return bool(holder) and not holder.startswith(_holder(host, pid))
+
+
+def _holder(host: str, pid: int | str) -> str:
+    return f"process {pid} on {host} "
 
 
 def _take_lock(path: Path, study: str) -> object:
@@ -136,7 +178,7 @@ def _take_lock(path: Path, study: str) -> object:
         holder = lock.read().strip() or "unknown"
         raise RunningError(f"study '{study}' is being run already ({holder}); wait for that run or stop it") from None
     lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}")
+    lock.write(f"{_holder(socket.gethostname(), os.getpid())}since {datetime.now():%Y-%m-%d %H:%M:%S}")
     lock.flush()
     return lock
 
