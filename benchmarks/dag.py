@@ -1,4 +1,4 @@
-"""Planning large studies by dry-run against the time allowed for it, and finding that a finished one has nothing to do."""
+"""Planning large studies by dry-run, and looking at a finished one, against the time allowed for it."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def study(models: int) -> dict:
 def whole_study(models: int) -> dict:
     """The same, with three attacks, rotations and translations, and every experiment on the inside of models."""
     attacks = {"fgsm": {"kind": "fgsm"}, "pgd": {"kind": "pgd"}, "pgd_4": {"kind": "pgd", "eps": "4/255"}}
-    experiments = dict.fromkeys(("similarity", "lesions", "attention_limit", "attention_distance"), {})
+    kinds = ("similarity", "lesions", "attention_limit", "attention_distance")
     return {
         **study(models),
         "attacks": {"dataset": "set-0", "perturbations": attacks, "spatial": {}},
-        "internals": {"dataset": "set-0", "families": list(FAMILIES), **experiments},
+        "internals": {"dataset": "set-0", "families": list(FAMILIES)} | {kind: {} for kind in kinds},
     }
 
 

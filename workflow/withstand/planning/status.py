@@ -99,7 +99,8 @@ def status(study: Study, jobs: Sequence[Job]) -> Status:
     lock = find_lock(folder / ".lock")
     written = logs_being_written() if lock else set()
     found = [judge(job, lock, written) for job in jobs]
-    seconds = _left(study, folder, found)
+    open_jobs = [each for each in found if each.state != "done"]
+    seconds = _left(study, folder, found) if open_jobs else 0.0
     return Status(study.study, lock, found, failed_models(study, folder), seconds, _at_once(found, lock))
 
 

@@ -72,7 +72,7 @@ def _reason(found: Estimate, device: str) -> str:
         several = ", ".join(f"{count} jobs in {place}" for place, count in found.rates.sources.items())
         return f"Times are those that jobs took on this machine ({several}), as far as rules are the same."
     return (
-        f"Times are estimates from the peak and the memory of a {device}, which no past job on this machine confirms."
+        f"Times are estimates from the peak and the memory of one {device}, which no past job on this machine confirms."
         " Curves of lesions that end at chance, and attacks that succeed early, take less."
     )
 
