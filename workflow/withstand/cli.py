@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from withstand.cli_results import COMMANDS
+from withstand import cli_planning, cli_results
 from withstand.errors import WithstandError
 
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -893,7 +893,7 @@ def draw_corruptions(images: Path, corruptions, seed: int, svg: Path, png: Path,
     run(images, corruptions, seed, style, svg=svg, png=png, data=data)
 
 
-for command in COMMANDS:
+for command in (*cli_results.COMMANDS, *cli_planning.COMMANDS):
     main.add_command(command)
 
 

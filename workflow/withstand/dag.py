@@ -99,7 +99,7 @@ class Dag:
 
     def downloads(self) -> list[str]:
         """The archives of published sets that the study needs and no path is given for."""
-        return sorted(self._archives())
+        return sorted(self.archives())
 
     def weights(self) -> list[str]:
         """The shared weights that the study's models need."""
@@ -239,11 +239,11 @@ class Dag:
 
     def training_images(self) -> list[str]:
         """Names of image sets that recipes are trained on."""
-        return sorted(self._training_sets())
+        return sorted(self.training_sets())
 
     def indexed_training_images(self) -> list[str]:
         """Those of them that lie in files."""
-        return sorted(name for name, dataset in self._training_sets().items() if self._index(dataset))
+        return sorted(name for name, dataset in self.training_sets().items() if self._index(dataset))
 
     def missed_sets(self) -> list[str]:
         """Names of datasets of natural adversarial examples."""
@@ -251,15 +251,15 @@ class Dag:
 
     def download_folders(self) -> list[str]:
         """Names of the folders of downloads."""
-        return sorted({path.split("/")[-2] for path in self._archives()})
+        return sorted({path.split("/")[-2] for path in self.archives()})
 
     def downloaded_archives(self) -> list[str]:
         """Names of the archives in them."""
-        return sorted({path.split("/")[-1] for path in self._archives()})
+        return sorted({path.split("/")[-1] for path in self.archives()})
 
     def trained_weights(self) -> list[str]:
         """Names of weights that recipes train."""
-        return sorted(self._recipes_by_weights())
+        return sorted(self.trained_recipes())
 
     # Params
 
@@ -269,7 +269,7 @@ class Dag:
 
     def recipe_spec(self, wildcards) -> str:
         """A recipe and the sets it is trained on."""
-        return canonical(self.study.training(self._recipes_by_weights()[wildcards.weights]))
+        return canonical(self.study.training(self.trained_recipes()[wildcards.weights]))
 
     def training_options(self, wildcards) -> list[str]:
         """The images of a recipe as options of `withstand train`."""
@@ -363,7 +363,7 @@ class Dag:
 
     def training_range(self, wildcards) -> str:
         """The samples of a shard of training images, as `start:stop`."""
-        dataset = self._training_sets()[wildcards.images]
+        dataset = self.training_sets()[wildcards.images]
         start, stop = self.study.whole_shards(dataset)[wildcards.shard]
         return f"{start}:{stop}"
 
@@ -500,7 +500,7 @@ class Dag:
         return self.study.source_spec(self._name(wildcards))
 
     @lru_cache  # noqa: B019 - one instance a process
-    def _archives(self) -> dict[str, Archive]:
+    def archives(self) -> dict[str, Archive]:
         """The archives to download, by path."""
         specs = [self.study.source_spec(name) for name in self.study.indexed_sets()]
         used = {family for dataset in self.study.datasets.values() for family in dataset.families}
@@ -547,13 +547,14 @@ class Dag:
 
     def _name(self, wildcards) -> str:
         """The dataset of a job, by its name or that of its training images."""
-        return wildcards.get("dataset") or self._training_sets()[wildcards.images]
+        return wildcards.get("dataset") or self.training_sets()[wildcards.images]
 
     def _dataset(self, wildcards) -> DatasetEntry:
         return self.study.datasets[self._name(wildcards)]
 
     @lru_cache  # noqa: B019 - one instance a process
-    def _training_sets(self) -> dict[str, str]:
+    def training_sets(self) -> dict[str, str]:
+        """The datasets that recipes are trained or validated on, by the name of their images."""
         recipes = self.study.recipes.values()
         names = {name for recipe in recipes for name in (recipe.dataset, recipe.validation)}
         return {self._training_name(name): name for name in names}
@@ -570,10 +571,11 @@ class Dag:
         return [*own, *(["withstand.interventions:apply"] if entry.interventions else [])]
 
     def recipe(self, weights: str):
-        return self.study.recipes[self._recipes_by_weights()[weights]]
+        return self.study.recipes[self.trained_recipes()[weights]]
 
     @lru_cache  # noqa: B019 - one instance a process
-    def _recipes_by_weights(self) -> dict[str, str]:
+    def trained_recipes(self) -> dict[str, str]:
+        """The recipes that train weights, by the name of these."""
         entries = self.study.entries().values()
         return {self.study.weights_name(entry): entry.recipe for entry in entries if entry.recipe}
 
