@@ -16,7 +16,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from withstand import published
+from withstand import cards, published
 from withstand.config import load_study, read_config
 from withstand.dag import Dag, alternatives, figure_code
 from withstand.errors import WithstandError
@@ -24,6 +24,10 @@ from withstand.provenance import code_digest
 from withstand.run import Run, use_own_environment
 
 use_own_environment()
+
+# as many jobs with a card as there are cards, unless the user says how many; without cards, jobs run side by side
+if cards.at_hand() and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", cards.at_hand())
 
 try:
     for path in workflow.configfiles:
