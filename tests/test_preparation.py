@@ -332,7 +332,8 @@ def test_a_set_without_clean_images_has_samples_copies_and_predictions(tmp_path,
     tables = [pq.read_table(tmp_path / f"{name}.parquet") for name in ("stored", "read")]
     assert tables[0].num_rows == 600 and tables[0].equals(tables[1])
 
-    summarise([tmp_path / "stored.parquet"], tmp_path / "table.parquet")
+    beside = (tmp_path / f"{name}.parquet" for name in ("calibration", "images"))
+    summarise([tmp_path / "stored.parquet"], tmp_path / "table.parquet", *beside)
     rows = pd.read_parquet(tmp_path / "table.parquet")
     single = rows[(rows["corruption"] == "fog") & (rows["severity"] == 1) & rows["family"].notna()]
     assert single["value"].tolist() == [expected] and single["n"].tolist() == [150]
