@@ -86,9 +86,12 @@ def _timed(arguments: list[str], folder: Path) -> tuple[float, str]:
     environment = {**os.environ, "PYTHONPATH": str(folder / "workflow")}
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, check=True, capture_output=True, text=True
+        [sys.executable, *arguments], cwd=folder, env=environment, check=False, capture_output=True, text=True
     )
-    return time.perf_counter() - start, done.stdout + done.stderr
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stderr[-3000:]}")
+    return seconds, done.stdout + done.stderr
 
 
 def _copy(folder: Path) -> Path:

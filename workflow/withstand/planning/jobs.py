@@ -126,7 +126,10 @@ async def _summary(graph, detailed: bool = False):
 
 
 if __name__ == "__main__":
+    import gc
+
     from snakemake import cli, dag
 
+    gc.disable()  # a fifth of the time, for no memory: a graph has next to no garbage
     dag.DAG.summary = _summary
     cli.main()
