@@ -395,6 +395,7 @@ def test_power_law():
     assert power_law(parameters[:2], noisy[:2]) is None
     assert power_law(np.array([1e6, 1e6, 2e6]), noisy[:3]) is None, "two sizes"
     assert power_law(parameters[:3], np.array([0.1, 0.0, 0.2])) is None, "no error has no logarithm"
+    assert power_law(np.array([0.0, 1e6, 2e6]), noisy[:3]) is None, "nor have no parameters"
 
 
 def test_effective_robustness_is_beyond_the_line_of_the_others():

@@ -38,8 +38,9 @@ FEWEST_TICKS = 3
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """One row a model and set, ``error`` with its interval and, where the family has three sizes or more after the same
     pre-training, the ``slope`` of its line with ``slope_low`` and ``slope_high``, and ``intercept``, both of natural
-    logarithms."""
+    logarithms. Models without parameters have no place on a logarithmic axis."""
     rows = by_set(accuracy, models)
+    rows = rows[rows["parameters"] > 0]
     if rows.empty:
         return rows
     rows = rows.assign(error=1 - rows["value"], error_low=1 - rows["high"], error_high=1 - rows["low"])

@@ -54,9 +54,10 @@ def _permuted_p(first: np.ndarray, second: np.ndarray) -> float:
 def power_law(parameters: np.ndarray, errors: np.ndarray) -> dict | None:
     """The straight line through log error against log parameters: slope, low, high (Student), intercept, p, n.
 
-    Models without errors cannot be drawn on such axes, and do not count. None for fewer than three sizes.
+    Models without errors, or parameters, cannot be drawn on such axes, and do not count. None for fewer than three
+    sizes.
     """
-    shown = errors > 0
+    shown = (errors > 0) & (parameters > 0)
     if len(np.unique(parameters[shown])) < FEWEST_SIZES:
         return None
     x, y = np.log(parameters[shown].astype(np.float64)), np.log(errors[shown].astype(np.float64))
