@@ -275,6 +275,7 @@ def test_a_recipe_is_trained_once_for_all_studies(tmp_path):
     kwargs = {"norm_layer": "groupnorm", "channels": [32] * 4, "layers": [1] * 4, "num_classes": 10}
     recipe = {"timm": "resnet18", "kwargs": kwargs, "dataset": "train", "validation": "test", "epochs": 1}
     study = copy.deepcopy(STUDY) | {"models": {"small": {"recipe": "small"}}, "recipes": {"small": recipe}}
+    del study["statistics"]
     train = {"source": {"kind": "shapetex", "split": "train"}, "samples": 200, "role": "training"}
     study["datasets"] = study["datasets"] | {"train": train}
     project.configure(study)
