@@ -31,6 +31,9 @@ from withstand.files import atomic_output
 
 METADATA = b"withstand"
 LABEL_MODES = ("all", "subset", "categories")
+MAIN_MODES = ("all", "categories")
+"""Of a set, the one that figures and claims are in: over all that a model may answer."""
+
 MAX_STORED_LOGITS = 100
 
 

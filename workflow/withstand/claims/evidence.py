@@ -16,6 +16,7 @@ import pandas as pd
 
 from withstand.metrics.conditions import CLEAN
 from withstand.metrics.intervals import mover
+from withstand.predictions import MAIN_MODES
 
 COMPARABLE = 2.0
 """Models of comparable size have at most so many times the other's parameters."""
@@ -30,8 +31,6 @@ _WORDS = {
     RESNET: {"resnet", "resnets", "resnetv2", "bit"},
 }
 """What names of families have in them as words."""
-
-MAIN_MODES = ("all", "categories")
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,6 @@ class Evidence:
         if "label_mode" in found and "label_mode" not in wanted:
             found = found[found["label_mode"].isin(MAIN_MODES)]
         return found[found["value"].notna()] if "value" in found else found
-
-    def has(self, table: str) -> bool:
-        return not self.rows(table).empty
 
     @property
     def models(self) -> pd.DataFrame:

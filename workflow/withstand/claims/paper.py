@@ -159,8 +159,12 @@ def _attacks(evidence: Evidence, *, several_steps: bool) -> Iterator[tuple[str, 
 
 
 def _resnets_over_vits(evidence: Evidence, found: pd.DataFrame) -> Estimate | None:
-    pairs = evidence.comparable(found.index)
-    return mean(Estimate.of(found.loc[resnet]) - Estimate.of(found.loc[vit]) for vit, resnet in pairs)
+    return _ahead(found, ((resnet, vit) for vit, resnet in evidence.comparable(found.index)))
+
+
+def _ahead(found: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> Estimate | None:
+    """How far the first of each pair of models is ahead of the second, on the average."""
+    return mean(Estimate.of(found.loc[one]) - Estimate.of(found.loc[other]) for one, other in pairs)
 
 
 def fgsm_resists_in_resnets(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
@@ -185,17 +189,13 @@ def spatial_small_patches(evidence: Evidence, settings: Settings) -> Iterator[Fi
     for dataset, found in _worst(evidence):
         small = evidence.small_patches(found.index)
         pairs = [pair for pair in evidence.comparable(found.index) if pair[0] in small]
-        yield Finding(
-            mean(Estimate.of(found.loc[vit]) - Estimate.of(found.loc[resnet]) for vit, resnet in pairs), dataset
-        )
+        yield Finding(_ahead(found, pairs), dataset)
 
 
 def spatial_large_patches(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
     for dataset, found in _worst(evidence):
         pairs = evidence.larger_and_smaller_patches(found.index)
-        yield Finding(
-            mean(Estimate.of(found.loc[small]) - Estimate.of(found.loc[large]) for large, small in pairs), dataset
-        )
+        yield Finding(_ahead(found, ((small, large) for large, small in pairs)), dataset)
 
 
 def large_patches_see_shape(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
@@ -205,9 +205,7 @@ def large_patches_see_shape(evidence: Evidence, settings: Settings) -> Iterator[
     for dataset, group in rows.groupby("dataset", sort=True):
         found = group.drop_duplicates("model").set_index("model", drop=False)
         pairs = evidence.larger_and_smaller_patches(found.index)
-        yield Finding(
-            mean(Estimate.of(found.loc[large]) - Estimate.of(found.loc[small]) for large, small in pairs), dataset
-        )
+        yield Finding(_ahead(found, pairs), dataset)
 
 
 def transfer_within_families(evidence: Evidence, settings: Settings) -> Iterator[Finding]:

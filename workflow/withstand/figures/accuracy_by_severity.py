@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from withstand.figures.style import CHOICES, PALETTE, Style, choices, footnote, spread, words
+from withstand.predictions import MAIN_MODES
 
 CLEAN = "clean"
 MEAN = "mean over corruptions"
@@ -21,7 +22,7 @@ SMALLEST_GAP = 0.075
 
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: every corruption and severity, their mean, and the clean images, if any, as severity 0."""
-    rows = accuracy[accuracy["severity"].notna() & accuracy["label_mode"].isin(["all", "categories"])]
+    rows = accuracy[accuracy["severity"].notna() & accuracy["label_mode"].isin(MAIN_MODES)]
     clean = rows[rows["corruption"] == CLEAN].drop_duplicates("model")
     corrupted = rows[(rows["corruption"] != CLEAN) & rows["corruption"].notna()]
     means = rows[rows["family"].isna()].assign(corruption=MEAN)

@@ -19,6 +19,7 @@ from withstand.figures.panels import (
 from withstand.figures.published import beside, key, mark, note
 from withstand.figures.style import CHOICES, INK, PALETTE, Style, choices, footnote, in_families
 from withstand.metrics.reproduction import UNLIMITED, attention_limit
+from withstand.predictions import MAIN_MODES
 
 COLUMNS = [
     *(
@@ -46,7 +47,7 @@ OF_DISTANCE, OF_BLOCKS = ("local", "random"), ("first", "last")
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: every arm, random masks on their average, pooled over conditions."""
-    rows = table[table["label_mode"].isin(["all", "categories"]) & table["draw"].isna()]
+    rows = table[table["label_mode"].isin(MAIN_MODES) & table["draw"].isna()]
     if rows.empty:
         return rows
     rows = shown(rows)

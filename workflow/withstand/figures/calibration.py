@@ -17,6 +17,7 @@ from withstand.figures.style import (
     interval_point,
     label_rows,
 )
+from withstand.predictions import MAIN_MODES
 
 METRICS = {
     "ece": "expected calibration error",
@@ -27,7 +28,7 @@ METRICS = {
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: every metric of each model on clean images, and over all corruptions (``condition``)."""
-    rows = table[table["label_mode"].isin(["all", "categories"]) & table["metric"].isin(METRICS)]
+    rows = table[table["label_mode"].isin(MAIN_MODES) & table["metric"].isin(METRICS)]
     clean, pooled = rows["corruption"] == "clean", rows[["family", "corruption", "severity"]].isna().all(axis=1)
     rows = rows.assign(condition=np.where(clean, "clean", "corrupted"))[(clean | pooled) & rows["value"].notna()]
     columns = ["dataset", "condition", "model", "metric", "value", "low", "high", "n", "images", *CHOICES]

@@ -10,6 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from withstand.figures.sets import looks_of
 from withstand.figures.style import CHOICES, MUTED, Style, choices, footnote, spread
+from withstand.predictions import MAIN_MODES
 
 GAP = 0.045
 """Between labels, as a share of the axis, where they all have room."""
@@ -17,7 +18,7 @@ GAP = 0.045
 
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """One row a model: accuracy on the clean images, and pooled over every corruption and severity."""
-    rows = accuracy[accuracy["label_mode"].isin(["all", "categories"])]
+    rows = accuracy[accuracy["label_mode"].isin(MAIN_MODES)]
     values = ["value", "low", "high", "n"]
     clean = rows[rows["corruption"] == "clean"].drop_duplicates("model").set_index("model")
     clean = clean[["dataset"]].join(clean[values].add_prefix("clean_"))

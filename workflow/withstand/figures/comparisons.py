@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from withstand.figures.sets import looks_of
 from withstand.figures.style import CHOICES, DIVERGING, INK, MUTED, Style, choices, footnote
+from withstand.predictions import MAIN_MODES
 
 CELL, SMALL_CELL = 0.5, 0.21
 """Side of a cell with a number in it, and without, in inches."""
@@ -32,7 +33,7 @@ LEVEL = 0.05
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """Every ordered pair of models, on clean images and on the mean over corruptions (``condition``): the difference of
     their accuracies, and the ``place`` and ``other_place`` of both, from the most accurate one."""
-    rows = table[table["label_mode"].isin(["all", "categories"]) & (table["metric"] == "accuracy")]
+    rows = table[table["label_mode"].isin(MAIN_MODES) & (table["metric"] == "accuracy")]
     rows = rows.assign(condition=np.where(rows["family"] == "clean", "clean", "corrupted"))
     columns = ["dataset", "condition", "model", "other_model", "value", "low", "high", "p_holm", "n", "images", "test"]
     rows = rows.loc[rows["family"].isna() | (rows["family"] == "clean"), [*columns, *CHOICES]]

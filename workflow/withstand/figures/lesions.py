@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from withstand.figures.panels import MOST_IN_A_ROW, model_panels, shown
 from withstand.figures.style import CHOICES, PALETTE, Style, in_families
+from withstand.predictions import MAIN_MODES
 
 PART_COLORS = {"block": PALETTE[6], "mlp": PALETTE[0], "attention": PALETTE[1]}
 PART_NAMES = {"block": "block", "mlp": "MLP", "attention": "attention"}
@@ -19,7 +20,7 @@ MARKERS = {"block": "s", "mlp": "o", "attention": "^"}
 def of_design(table: pd.DataFrame, models: pd.DataFrame, design: str, columns: Sequence[str]) -> pd.DataFrame:
     """The rows of one design, ``single`` or ``several``, and of the intact model, pooled over conditions; of models
     that have the design."""
-    rows = table[table["design"].isin(["intact", design]) & table["label_mode"].isin(["all", "categories"])]
+    rows = table[table["design"].isin(["intact", design]) & table["label_mode"].isin(MAIN_MODES)]
     rows = shown(rows)
     lesioned = rows.loc[rows["design"] == design, "model"].unique()
     return in_families(rows.loc[rows["model"].isin(lesioned), [*columns, *CHOICES]], models)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from withstand.figures.published import beside
 from withstand.figures.style import PALETTE, Style
+from withstand.predictions import MAIN_MODES
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 """Of families of models, in their order."""
@@ -33,7 +34,7 @@ def by_set(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     ``clean`` or ``corrupted``), under one policy. Datasets that were corrupted come first, then the others from the
     most accurate to the least; answers are over all outputs, or over categories.
     """
-    rows = accuracy[accuracy["label_mode"].isin(["all", "categories"])]
+    rows = accuracy[accuracy["label_mode"].isin(MAIN_MODES)]
     pooled = rows[["family", "corruption", "severity"]].isna().all(axis=1)
     clean = rows["family"] == "clean"
     rows = rows.assign(condition=np.where(clean, "clean", "corrupted"))[clean | pooled]

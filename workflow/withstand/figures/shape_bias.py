@@ -19,13 +19,14 @@ from withstand.figures.style import (
     label_rows,
     spread,
 )
+from withstand.predictions import MAIN_MODES
 
 MARKERS = {"shape_accuracy": "o", "texture_accuracy": "s"}
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: the three metrics of each model over all outputs, or over categories of several outputs."""
-    rows = table[table["label_mode"].isin(["all", "categories"]) & table["value"].notna()]
+    rows = table[table["label_mode"].isin(MAIN_MODES) & table["value"].notna()]
     columns = ["dataset", "model", "metric", "value", "low", "high", "n", "images", *CHOICES]
     return in_families(rows[columns], models)
 

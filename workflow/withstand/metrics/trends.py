@@ -15,6 +15,7 @@ from scipy import special, stats
 
 from withstand.metrics.conditions import CLEAN
 from withstand.metrics.intervals import LEVEL
+from withstand.predictions import MAIN_MODES
 
 FEWEST_MODELS = 4
 """For a rank correlation or a fit to other models to have an interval."""
@@ -120,7 +121,7 @@ def shifts(
         if keys["family"] == CLEAN and keys["dataset"] in (reference, *unshifted):
             continue
         base = clean[clean["dataset"] == (reference if keys["family"] == CLEAN else keys["dataset"])]
-        for key, fallbacks in (("label_mode", ("all", "categories")), ("policy", CLEAN_POLICIES)):
+        for key, fallbacks in (("label_mode", MAIN_MODES), ("policy", CLEAN_POLICIES)):
             base = base[
                 base[key] == next((name for name in (keys[key], *fallbacks) if (base[key] == name).any()), None)
             ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from withstand.claims.evidence import MAIN_MODES, RESNET, VIT, kind_of
+from withstand.claims.evidence import RESNET, VIT, kind_of
+from withstand.predictions import MAIN_MODES
 from withstand.report.formats import (
     Names,
     basis,
