@@ -7,6 +7,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import torch
+
 NAMES = sorted(
     path.stem
     for path in Path(__file__).parent.glob("*.py")
@@ -15,10 +17,11 @@ NAMES = sorted(
 
 
 def device() -> str:
-    """The processor and its number of cores."""
+    """The processor and its number of cores, and the graphics card if there is one."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else 'CPU'}, {os.cpu_count()} cores"
+    card = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{names[0] if names else 'CPU'}, {os.cpu_count()} cores{card}"
 
 
 def main() -> None:

@@ -25,8 +25,10 @@ from withstand.run import Run, use_own_environment
 
 use_own_environment()
 
-# as many jobs with a card as there are cards, unless the user says how many; without cards, jobs run side by side
-if cards.at_hand() and "gpu" not in workflow.global_resources:
+# as many jobs with a card as there are cards, unless the user says how many; without cards, jobs run side by side. The
+# cards of a login node say nothing of those that its cluster has (only jobs for other machines are counted as nodes)
+is_local = workflow.resource_settings.nodes is None
+if is_local and cards.at_hand() and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", cards.at_hand())
 
 try:

@@ -31,12 +31,13 @@ rule predict:
         gpu=1,
     params:
         image_sets=dag.predicted_set,
+        computing=dag.computing,
         code=dag.prediction_code,
     message:
         "Running {wildcards.model} on {wildcards.dataset}, {wildcards.family}"
     shell:
         "withstand predict {params.image_sets:q} --card {input.card:q} --weights={input.weights:q}"
-        " --code {params.code} --threads {threads} > {log:q} 2>&1"
+        " --computing {params.computing:q} --code {params.code} --threads {threads} > {log:q} 2>&1"
 
 
 use rule predict as predict_streamed with:
@@ -54,6 +55,7 @@ use rule predict as predict_streamed with:
     threads: dag.reading_threads
     params:
         image_sets=dag.streamed_set,
+        computing=dag.computing,
         code=dag.streamed_code,
     message:
         "Making {wildcards.family} of {wildcards.dataset} and running {wildcards.model} on it"
@@ -87,6 +89,7 @@ if study.stored_sets():
             "results/{study}/benchmarks/predict_clean/{model}.jsonl"
         params:
             image_sets=dag.predicted_clean_sets,
+            computing=dag.computing,
             code=dag.prediction_code,
         message:
             "Running {wildcards.model} on the clean images of all datasets"

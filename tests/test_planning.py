@@ -203,20 +203,20 @@ def test_a_model_that_cannot_be_built_is_told(capsys):
 def test_past_jobs_tell_the_start_and_the_speed_of_a_machine(start, speed):
     device, models = costs.DEVICES["cpu"], {"models.vit": VIT}
     works = [Work("predict", {"model": "vit"}, "models.vit", forward=number) for number in (10, 40, 300, 2_000)]
-    took = [start + speed * costs.passes(each, models, device, "float32") for each in works]
+    took = [start + speed * costs.passes(each, models, device) for each in works]
     past = [costs.Measured(each, seconds, "here") for each, seconds in zip(works, took, strict=True)]
-    rates = costs.calibrate(past, {"here": models}, device, "float32")
+    rates = costs.calibrate(past, {"here": models}, device)
     for each, seconds in zip(works, took, strict=True):
-        assert costs.cost(each, models, device, "float32", rates).cores == pytest.approx(seconds)
+        assert costs.cost(each, models, device, rates).cores == pytest.approx(seconds)
     other = Work("attack_spatial", {"model": "vit"}, "models.vit", forward=500)  # a rule without past jobs
-    expected = start + speed * costs.passes(other, models, device, "float32")
-    assert costs.cost(other, models, device, "float32", rates).cores == pytest.approx(expected)
+    expected = start + speed * costs.passes(other, models, device)
+    assert costs.cost(other, models, device, rates).cores == pytest.approx(expected)
 
 
 def test_a_gpu_waits_for_what_is_slower():
     models = {"models.vit": VIT}
-    read = Work("predict_streamed", {}, "models.vit", forward=1_000_000, decoded=1_000_000)
-    slow, fast = (costs.cost(read, models, costs.DEVICES[name], "bfloat16").device for name in ("a100", "h100"))
+    read = Work("predict_streamed", {}, "models.vit", 1_000_000, decoded=1_000_000, precision="bfloat16")
+    slow, fast = (costs.cost(read, models, costs.DEVICES[name]).device for name in ("a100", "h100"))
     assert slow == pytest.approx(costs.START + 1e6 * costs.DEVICES["a100"].seconds(VIT, "bfloat16"))
     assert fast == pytest.approx(costs.START + max(1e6 / 3_200, 1e6 * costs.DEVICES["h100"].seconds(VIT, "bfloat16")))
 
@@ -257,7 +257,7 @@ def test_plan_fits_a_terminal_and_warns_of_a_small_disk(project, monkeypatch):
     assert max(map(len, whole.splitlines())) <= 80
     assert "THE DISK IS TOO SMALL by" in whole
     assert "with `materialize: false`" in whole
-    assert "in float32 on CPU cores" in whole
+    assert "predictions in float32, on CPU cores" in whole
     pilot = json.loads(invoke("plan", "--limit", 10, "--json").stdout)
     assert pilot["stages"]["inference"]["forward"] == 2 * (10 * (1 + 6) + 10 + 10 + 5)
 
@@ -300,12 +300,10 @@ def test_a_study_that_is_done_was_counted_right(finished, tmp_path, monkeypatch)
     found = json.loads(invoke("plan", "--json").stdout)
     assert found["calibrated_by"] == {str(results): len(costs.measured(results, works, costs.DEVICES["cpu"]))}
     past = costs.measured(results, works, costs.DEVICES["cpu"])
-    rates = costs.calibrate(past, {str(results): models}, costs.DEVICES["cpu"], "float32")
+    rates = costs.calibrate(past, {str(results): models}, costs.DEVICES["cpu"])
     for rule in sorted(counted):
         several = [job for job in past if job.work.rule == rule]
-        told_seconds = sum(
-            costs.cost(job.work, models, costs.DEVICES["cpu"], "float32", rates).cores for job in several
-        )
+        told_seconds = sum(costs.cost(job.work, models, costs.DEVICES["cpu"], rates).cores for job in several)
         assert 0.5 < told_seconds / sum(job.seconds for job in several) < 2, rule
 
     result = invoke("status")

@@ -374,6 +374,17 @@ def test_change_inference(project):
     assert project.planned() == chosen | predicted | SHAPE_BIAS | NEW_CLEAN | INSIDE | TABLES
 
 
+def test_compute_in_other_numbers(project):
+    """Predictions are computed so, and nothing else is; what stands in the config already changes nothing."""
+    predicted = {"predict": 2, "predict_clean": 2, "summarise_model": 2, "tabulate_models": 1}
+    again = SHAPE_BIAS | NEW_CLEAN | TABLES
+    assert configured(project, inference={"precision": "bfloat16"}) == again | predicted
+    assert configured(project, inference={"precision": "float32"}) == {}
+    vit = STUDY["models"]["vit"] | {"inference": {"channels_last": True}}
+    alone = {"predict": 1, "predict_clean": 1, "summarise_model": 1}
+    assert configured(project, models=STUDY["models"] | {"vit": vit}) == again | alone
+
+
 def test_change_a_figure(project):
     project.edit("workflow/withstand/figures/accuracy_by_severity.py", "COLUMNS = 3", "COLUMNS = 4")
     assert project.planned() == {"draw_accuracy": 1, **REPORT}

@@ -144,7 +144,7 @@ class Project:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run snakemake to its end: exit code and output."""
-        code = self.start(*arguments).wait(timeout=300)
+        code = self.start(*arguments).wait(timeout=900)
         return code, self.output.read_text()
 
     def complete(self, *arguments: str) -> str:

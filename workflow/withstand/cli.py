@@ -351,10 +351,23 @@ def _model_options(command: Callable) -> Callable:
 
 @main.command()
 @click.argument("image_sets", type=JSON)
+@click.option(
+    "--computing",
+    type=JSON,
+    default="{}",
+    help='What differs from {"precision": "float32", "channels_last": false, "compile": false}.',
+)
 @_model_options
 @code_option
 def predict(
-    image_sets, card: Path, weights: Path | None, batch_size: int, code: str | None, device: str, threads: int
+    image_sets,
+    computing: dict,
+    card: Path,
+    weights: Path | None,
+    batch_size: int,
+    code: str | None,
+    device: str,
+    threads: int,
 ) -> None:
     """Run a model over image sets, those apart whose predictions are up to date.
 
@@ -364,10 +377,15 @@ def predict(
     "range" and "policy" instead of "images", they are read from the source and put through the model's own resize. With
     "subset", {"count": N, "seed": N}, only so many of the samples are taken, the same whatever the order.
     """
+    from withstand.computing import Computing
     from withstand.steps.predict import predict as run
 
+    try:
+        how = Computing(**computing)
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(f"--computing: {error}") from None
     sets = [_image_set(given, threads) for given in image_sets]
-    run(card, weights, sets, batch_size=batch_size, device=device, code=code)
+    run(card, weights, sets, batch_size=batch_size, device=device, code=code, computing=how)
 
 
 def _image_set(given: dict, threads: int):

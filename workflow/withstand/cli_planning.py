@@ -29,13 +29,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option(
     "--precision",
     type=click.Choice(["float32", "tf32", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Numbers that models compute with.",
+    help="Numbers that models compute predictions with, as the config's inference.precision.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Samples of each set, as the config's limit: a pilot's cost.")
 @json_option
-def plan(configfile: Path | None, device: str | None, precision: str, limit: int | None, as_json: bool) -> None:
+def plan(configfile: Path | None, device: str | None, precision: str | None, limit: int | None, as_json: bool) -> None:
     """Say what a study costs before it runs: jobs, passes, hours, disk.
 
     Times are estimated from models' FLOPs, and from past jobs on this machine if there are any. No weights and no
@@ -46,12 +44,15 @@ def plan(configfile: Path | None, device: str | None, precision: str, limit: int
     from withstand.planning.estimate import estimate
 
     config = configfile or Path("config.yaml")
+    given = read_config(config)
     changed = {} if limit is None else {"limit": limit}
-    study = load_study(read_config(config) | changed)
+    if precision is not None:
+        changed["inference"] = {**(given.get("inference") or {}), "precision": precision}
+    study = load_study(given | changed)
     planned = jobs.plan(config, **changed)
     device = device or costs.device_at_hand()
     with _progress(len(study.entries()) + len(study.recipes)) as advance:
-        found = estimate(study, planned, device, precision, advance=advance)
+        found = estimate(study, planned, device, advance=advance)
     click.echo(json.dumps(told.plan_data(found), indent=1) if as_json else told.plan(found))
 
 

@@ -17,6 +17,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from withstand import timm_index, zoo
+from withstand.computing import Computing, Precision
 from withstand.config_attacks import ATTACK_KINDS, AttackSettings
 from withstand.config_internals import INTERVENTION_KINDS, InternalsSettings, Intervention
 from withstand.config_sources import CorruptedEntry, Id, SourceEntry, Strict, are_unique
@@ -98,6 +99,19 @@ class Preprocessing(Strict):
     larger than the one they were trained at, which `false` takes."""
 
 
+class InferenceSettings(Strict):
+    """How models compute their predictions on image sets. All else, that is attacks, rotations and translations, and
+    the inside of models, is computed in float32."""
+
+    precision: Precision = "float32"
+    """Numbers of products: `float32`; `tf32`, with 10 bits of mantissa, on NVIDIA cards since Ampere; or `bfloat16`,
+    with 7 bits, by automatic mixed precision."""
+    channels_last: bool = False
+    """Keep weights and activations in memory as images are, on a card, which may suit convolutions; CPUs always do."""
+    compile: bool = False
+    """Let `torch.compile` make kernels for each model, which takes minutes a model."""
+
+
 class Pretraining(Strict):
     """What a model was trained on, for tables and figures."""
 
@@ -130,6 +144,8 @@ class ModelEntry(Strict):
     """Overrides of the model's own preprocessing; needed whole (size, mean, std) for a function."""
     label_space: str | None = None
     """What the outputs mean, e.g. `imagenet-1k`; needed for a function."""
+    inference: InferenceSettings | None = None
+    """How it computes its predictions, where that differs from the study's `inference`."""
     interventions: tuple[Intervention, ...] = ()
     """Changes of the model at inference, one after the other: lesions, limits of attention. With other ones it is
     another model, with the same weights."""
@@ -270,6 +286,8 @@ class DatasetEntry(Strict):
             return self
         if self.role == "training":
             raise ValueError("missed_by has no meaning for a training set")
+        if self.missed_by.inference is not None:
+            raise ValueError("missed_by.inference has no meaning: samples are chosen in float32")
         if self.samples is None:
             raise ValueError("samples: say how many, since nobody knows yet how many samples missed_by gets wrong")
         return self
@@ -402,6 +420,8 @@ class Study(Strict):
     """Attacks on models: adversarial perturbations, and worst-case rotation and translation."""
     internals: InternalsSettings | None = None
     """The inside of models: similarity of layers, lesions, limits of attention."""
+    inference: InferenceSettings = InferenceSettings()
+    """How models compute their predictions; a model's own `inference` goes before it, key by key."""
     statistics: StatisticsSettings = StatisticsSettings()
     """What models and sets are compared with."""
     images: ImageSettings = ImageSettings()
@@ -531,6 +551,12 @@ class Study(Strict):
             if len(set(spaces.values())) > 1:
                 told = " but ".join(f"{key} is of {space}" for key, space in spaces.items())
                 yield f"recipes.{name}.validation: {told}"
+
+    def computing(self, model: str) -> Computing:
+        """How a model computes its predictions."""
+        own = self.models[model].inference
+        given = own.model_dump(exclude_unset=True) if own else {}
+        return Computing(**(self.inference.model_dump() | given))
 
     def entries(self) -> dict[str, ModelEntry]:
         """Every model that the study uses, by the key under which it stands."""

@@ -280,6 +280,10 @@ class Dag:
         """The slice of a model's entry that shapes its outputs."""
         return canonical(self.study.models[wildcards.model].source)
 
+    def computing(self, wildcards) -> str:
+        """How a model computes its predictions, as far as that differs from the default."""
+        return canonical(self.study.computing(wildcards.model).choices())
+
     def reference_spec(self, wildcards) -> str:
         """The slice of a reference model's entry that shapes its outputs."""
         return canonical(self.study.references()[wildcards.dataset].source)
@@ -334,7 +338,10 @@ class Dag:
 
     def model_descriptions(self, wildcards) -> str:
         """What the config says of the models for tables."""
-        return canonical({name: model.description for name, model in self.study.models.items()})
+        entries = self.study.models.items()
+        return canonical(
+            {name: entry.description | {"precision": self.study.computing(name).precision} for name, entry in entries}
+        )
 
     def source_spec(self, wildcards) -> str:
         """Where the images of a dataset come from."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from withstand import predictions
+from withstand.computing import compiler_errors
 from withstand.datasets.label_spaces import KNOWN
 from withstand.errors import ModelError, WithstandError
 from withstand.images import Samples
@@ -31,8 +32,8 @@ CPU_PIXELS = 1 << 19
 
 Result = TypeVar("Result")
 
-READ_AHEAD = 4
-"""Batches held ready while the model computes."""
+READ_AHEAD, ANSWERED_AHEAD = 4, 64
+"""Batches held ready while the model computes; and those whose answers may wait to be scored, which are small."""
 
 
 def predict_set(
@@ -75,17 +76,17 @@ def predict_set(
         progress(copies, f"{facts['model']} on {facts['dataset']}, {facts['family']}", "images") as advance,
     ):
         logits = []
-        for batch in prefetch(batches(chain([first], shards), batch_size), READ_AHEAD):
-            logits.append(forward(batch.images))
-            advance(len(batch.images))
-            if batch.last:
-                samples = batch.samples
+        for answers in prefetch(forward.stream(batches(chain([first], shards), batch_size)), ANSWERED_AHEAD):
+            logits.append(answers.logits)
+            advance(len(answers.logits))
+            if answers.last:
+                samples = answers.samples
                 writer.write(
                     {
                         "sample_id": samples.ids,
-                        "corruption": [batch.corruption] * len(samples.ids),
-                        "severity": np.full(len(samples.ids), batch.severity, dtype=np.int8),
-                        **score(torch.cat(logits), samples, modes),
+                        "corruption": [answers.corruption] * len(samples.ids),
+                        "severity": np.full(len(samples.ids), answers.severity, dtype=np.int8),
+                        **score(torch.cat(logits).cpu(), samples, modes),
                     }
                 )
                 logits = []
@@ -118,6 +119,22 @@ class Batch:
     def labels(self) -> np.ndarray:
         """Their labels, int64 (n)."""
         return self.samples.labels[self.start : self.start + len(self.images)]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answers to a batch, without its images, so that many may wait.
+
+    Attributes:
+        samples, corruption, severity, last: those of the batch.
+        logits: float32 (n, outputs), on the model's device, which may still be computing them.
+    """
+
+    samples: Samples
+    corruption: str
+    severity: int
+    last: bool
+    logits: torch.Tensor
 
 
 def batches(shards: Iterable[Shard], size: int) -> Iterator[Batch]:
@@ -270,17 +287,45 @@ class Forward:
             ModelError: if the model itself fails.
             WithstandError: if memory does not suffice for a single image.
         """
-        pixels = torch.from_numpy(images)
-        size = images.shape[1] * images.shape[2]
+        return self._answer(torch.from_numpy(images)).cpu()
+
+    def stream(self, batches: Iterable[Batch]) -> Iterator[Answers]:
+        """Answers to one batch after the other; reading, copying to a card, and computing there go on side by side.
+
+        Raises what a call does.
+        """
+        for batch, pixels in prefetch(uploaded(batches, self._device), READ_AHEAD):
+            if pixels.is_cuda:  # copied on another stream, which may not have its memory back before this one is done
+                pixels.record_stream(torch.cuda.current_stream(self._device))
+            yield Answers(batch.samples, batch.corruption, batch.severity, batch.last, self._answer(pixels))
+
+    def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
+        size = pixels.shape[1] * pixels.shape[2]
         return torch.cat(self.passes(lambda part: self._forward(pixels[part]), len(pixels), size))
 
     @torch.inference_mode()
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        images = pixels.to(self._device).permute(0, 3, 1, 2).float() / 255
         with model_errors():
             logits = self._model(images)
         check_logits(logits, len(pixels), self._outputs)
-        return logits.float().cpu()
+        return logits.float()
+
+
+def uploaded(batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, torch.Tensor]]:
+    """Batches, each with its images as uint8 (n, height, width, 3) on a device, or here where it has no memory left.
+
+    A copy to a card is made from page-locked memory on a stream of its own, so it does not wait for what is computed;
+    it is complete when the batch is handed over.
+    """
+    stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+    for batch in batches:
+        pixels = torch.from_numpy(batch.images)
+        if stream is not None:
+            with suppress(torch.OutOfMemoryError), torch.cuda.stream(stream):
+                pixels = pixels.pin_memory().to(device, non_blocking=True)
+            stream.synchronize()
+        yield batch, pixels
 
 
 @contextmanager
@@ -289,10 +334,12 @@ def model_errors() -> Iterator[None]:
 
     Raises:
         ModelError: for whatever a model raises.
+        WithstandError: where it cannot be compiled.
     """
     try:
-        yield
-    except ModelError:
+        with compiler_errors():
+            yield
+    except WithstandError:
         raise
     except Exception as error:
         if is_memory_error(error) or _is_machine_error(error):

@@ -25,6 +25,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from withstand.computing import Computing
 from withstand.errors import ModelError
 from withstand.files import atomic_output, sha256
 from withstand.npz import load_npz
@@ -73,11 +74,18 @@ class Classifier(nn.Module):
     Resizing and normalisation happen inside, so every perturbation lives in [0, 1] pixel space.
     """
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing, label_space: str = "") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        label_space: str = "",
+        computing: Computing = Computing(),  # noqa: B008 - frozen
+    ) -> None:
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
         self.label_space = label_space
+        self.computing = computing
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
 
@@ -86,7 +94,8 @@ class Classifier(nn.Module):
         if images.shape[-2:] != (size, size):
             mode = self.preprocessing.interpolation
             images = functional.interpolate(images, (size, size), mode=mode, antialias=True).clamp(0, 1)
-        return self.network((images - self.mean) / self.std)
+        with self.computing.products(images.device):
+            return self.network((images - self.mean) / self.std)
 
 
 def own_transform(preprocessing: Preprocessing) -> Callable[[Image.Image], np.ndarray]:
@@ -105,7 +114,12 @@ def own_transform(preprocessing: Preprocessing) -> Callable[[Image.Image], np.nd
     return lambda image: torch.as_tensor(transform(image)).permute(1, 2, 0).contiguous().numpy()
 
 
-def load(spec: Mapping, weights: Path | None, device: torch.device | str = "cpu") -> Classifier:
+def load(
+    spec: Mapping,
+    weights: Path | None,
+    device: torch.device | str = "cpu",
+    computing: Computing = Computing(),  # noqa: B008 - frozen
+) -> Classifier:
     """Build the model of an entry, load its weights and put it on a device, in evaluation mode.
 
     Raises:
@@ -117,9 +131,8 @@ def load(spec: Mapping, weights: Path | None, device: torch.device | str = "cpu"
     if weights is not None:
         load_weights(network, weights)
     _intervene(network, spec)
-    if torch.device(device).type == "cpu":  # as images lie in memory; convolutions are up to four times as fast
-        network = network.to(memory_format=torch.channels_last)
-    model = Classifier(network, architecture.preprocessing, architecture.label_space)
+    network = computing.prepare(network, device)
+    model = Classifier(network, architecture.preprocessing, architecture.label_space, computing)
     return model.eval().requires_grad_(False).to(device)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -41,6 +41,9 @@ def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
             put((_END, None))
         except BaseException as error:  # handed to the consumer, who raises it
             put((_END, error))
+        finally:
+            if isinstance(items, Generator):  # which may be reading ahead itself
+                items.close()
 
     thread = threading.Thread(target=produce, name="prefetch", daemon=True)
     thread.start()

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from withstand.computing import Precision
 from withstand.errors import WithstandError
 from withstand.planning.anatomy import Facts
 from withstand.planning.counts import Work
@@ -35,7 +36,7 @@ class Device:
     bandwidth: float
     told: str
 
-    def seconds(self, facts: Facts, precision: str) -> float:
+    def seconds(self, facts: Facts, precision: Precision) -> float:
         """Seconds of a forward pass of one image, in batches that fill the device."""
         share = FLOAT32_SHARE if precision == "float32" else 1.0
         moved = facts.values * WRITTEN_AND_READ * (2 if precision == "bfloat16" else 4)
@@ -53,8 +54,6 @@ DEVICES = {
     "cpu": Device("CPU core", {"float32": 90e9, "tf32": 90e9, "bfloat16": 90e9}, 30e9, "cpu"),
 }
 """The last one is one core of a server of 2020 with AVX-512: zoo models at 64 px, one thread (docs/benchmarks.md)."""
-
-PRECISIONS = ("float32", "tf32", "bfloat16")
 
 BACKWARD = 2.0
 """A backward pass in forward passes: 1.5 to 2.8 in PGD (docs/benchmarks.md), two in theory where weights learn."""
@@ -107,24 +106,24 @@ class Cost:
     cores: float = 0.0
 
 
-def cost(work: Work, models: Mapping[str, Facts], device: Device, precision: str, rates: Rates = Rates()) -> Cost:
+def cost(work: Work, models: Mapping[str, Facts], device: Device, rates: Rates = Rates()) -> Cost:
     """What a job takes on a device."""
     is_gpu = device.told != "cpu"
     if work.rule not in PASSING:
         return Cost(cores=rates.factor(work.rule) * (LIGHT + reading(work)))
-    bare = passes(work, models, device, precision)
+    bare = passes(work, models, device)
     read = reading(work)
     took = max(bare, read / READERS) if is_gpu else bare + read
     took = rates.factor(work.rule) * (rates.start + took)
     return Cost(device=took, cores=0.0) if is_gpu else Cost(cores=took)
 
 
-def passes(work: Work, models: Mapping[str, Facts], device: Device, precision: str) -> float:
+def passes(work: Work, models: Mapping[str, Facts], device: Device) -> float:
     """Seconds of a job's forward and backward passes."""
     facts = models.get(work.model) if work.model else None
     if facts is None or facts.failure:
         return 0.0
-    return (work.forward - work.spared + BACKWARD * work.backward) * device.seconds(facts, precision)
+    return (work.forward - work.spared + BACKWARD * work.backward) * device.seconds(facts, work.precision)
 
 
 def reading(work: Work) -> float:
@@ -197,9 +196,7 @@ def _ran_on(results: Path, each: Work, device: Device) -> bool:
     return False
 
 
-def calibrate(
-    jobs: Sequence[Measured], models: Mapping[str, Mapping[str, Facts]], device: Device, precision: str
-) -> Rates:
+def calibrate(jobs: Sequence[Measured], models: Mapping[str, Mapping[str, Facts]], device: Device) -> Rates:
     """What past jobs say: first the start and the speed of all that run models, then each rule's own factor.
 
     Args:
@@ -207,7 +204,7 @@ def calibrate(
     """
     points: dict[str, list[tuple[float, float]]] = {}
     for job in jobs:
-        bare = passes(job.work, models[job.place], device, precision)
+        bare = passes(job.work, models[job.place], device)
         read = reading(job.work)
         if job.work.rule not in PASSING:
             estimate = LIGHT + read

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from withstand.computing import Precision
 from withstand.config import CLEAN, Study
 from withstand.dag import Dag
 from withstand.datasets.registry import open_source
@@ -53,6 +54,7 @@ class Work:
         made: corrupted images that it makes, of ``size`` pixels a side.
         drawn: images that it generates.
         rows: rows of predictions that it summarises.
+        precision: the numbers that the model computes with.
     """
 
     rule: str
@@ -66,6 +68,7 @@ class Work:
     size: int = 0
     drawn: int = 0
     rows: int = 0
+    precision: Precision = "float32"
 
     @property
     def key(self) -> tuple:
@@ -160,9 +163,10 @@ def _whole(study: Study, dataset: str) -> int:
 def _inference(study: Study, models: Mapping[str, Facts]) -> Iterator[Work]:
     for model in study.models:
         key_, works = f"models.{model}", not models[f"models.{model}"].failure
-        stored = study.stored_sets()
+        stored, precision = study.stored_sets(), study.computing(model).precision
         if stored:
-            yield Work("predict_clean", {"model": model}, key_, works * sum(map(study.sample_count, stored)))
+            count = works * sum(map(study.sample_count, stored))
+            yield Work("predict_clean", {"model": model}, key_, count, precision=precision)
         for dataset, family in study.evaluation_sets():
             if family == CLEAN and dataset in stored:
                 continue
@@ -170,10 +174,10 @@ def _inference(study: Study, models: Mapping[str, Facts]) -> Iterator[Work]:
             reading = _reads(study, dataset, family) if works else {}
             wildcards = {"model": model, "dataset": dataset}
             if family == CLEAN:
-                yield Work("predict_from_source", wildcards, key_, count, **reading)
+                yield Work("predict_from_source", wildcards, key_, count, precision=precision, **reading)
             else:
                 rule = "predict" if study.families[family].is_stored else "predict_streamed"
-                yield Work(rule, wildcards | {"family": family}, key_, count, **reading)
+                yield Work(rule, wildcards | {"family": family}, key_, count, precision=precision, **reading)
 
 
 def _attacks(study: Study, models: Mapping[str, Facts]) -> Iterator[Work]:

@@ -52,7 +52,6 @@ class Estimate:
 
     study: Study
     device: str
-    precision: str
     rates: costs.Rates
     stages: dict[str, Stage] = field(default_factory=dict)
     largest: tuple[Work, float] | None = None
@@ -78,7 +77,6 @@ def estimate(
     study: Study,
     jobs: Sequence[Job],
     device: str,
-    precision: str = "float32",
     *,
     calibrated: bool = True,
     advance=lambda name: None,
@@ -94,15 +92,15 @@ def estimate(
     models = anatomy.models_of(study, advance)
     works = {each.key: each for each in counts.work(study, models)}
     on = costs.DEVICES[device]
-    rates = calibration(on, precision) if calibrated else costs.Rates()
-    found = Estimate(study, device, precision, rates)
+    rates = calibration(on) if calibrated else costs.Rates()
+    found = Estimate(study, device, rates)
     found.failed = {key: facts.failure for key, facts in models.items() if facts.failure}
     stage_of = stages()
     found.stages = {stage: Stage() for stage in dict.fromkeys(stage_of.values())}
     for job in jobs:
         stage = found.stages[stage_of[job.rule]]
         work = works.get(job.key, Work(job.rule, job.wildcards))
-        took = costs.Cost() if job.rule in costs.FETCHING else costs.cost(work, models, on, precision, rates)
+        took = costs.Cost() if job.rule in costs.FETCHING else costs.cost(work, models, on, rates)
         stage.jobs += 1
         stage.done += not job.pending
         stage.forward += work.forward
@@ -119,21 +117,21 @@ def estimate(
         found.stages[stage_of[rule]].size += size
     found.stages = {name: stage for name, stage in found.stages.items() if stage.jobs}
     found.there, found.free = disk.there(jobs), disk.free()
-    found.others = others(works.values(), models, precision, device)
+    found.others = others(works.values(), models, device)
     return found
 
 
-def others(works, models: Mapping[str, Facts], precision: str, device: str) -> dict[str, float]:
+def others(works, models: Mapping[str, Facts], device: str) -> dict[str, float]:
     """Seconds that models would run on each of the other devices."""
     found = {}
     for name, other in costs.DEVICES.items():
         if name != device:
-            several = [costs.cost(each, models, other, precision) for each in works if each.rule in costs.PASSING]
+            several = [costs.cost(each, models, other) for each in works if each.rule in costs.PASSING]
             found[name] = sum(took.device + took.cores for took in several)
     return found
 
 
-def calibration(device: costs.Device, precision: str, results: Path = Path("results")) -> costs.Rates:
+def calibration(device: costs.Device, results: Path = Path("results")) -> costs.Rates:
     """What past jobs in a folder of results say of a device."""
     runs = sorted(results.glob("*/run.json"), key=lambda path: -path.stat().st_mtime)
     jobs, models = [], {}
@@ -150,4 +148,4 @@ def calibration(device: costs.Device, precision: str, results: Path = Path("resu
             print(f"{place} does not count: {error}", file=sys.stderr)
     if not any(job.work.rule in costs.PASSING for job in jobs):
         return costs.Rates()
-    return costs.calibrate(jobs, models, device, precision)
+    return costs.calibrate(jobs, models, device)

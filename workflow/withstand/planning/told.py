@@ -43,8 +43,9 @@ def _heading(found: Estimate) -> str:
     study = found.study
     parts = [f"{len(study.models)} models", f"{len(study.evaluated())} datasets"]
     parts += [f"at most {study.limit:,} samples of each"] if study.limit else []
+    parts.append(f"predictions in {' and '.join(sorted({study.computing(model).precision for model in study.models}))}")
     device = "CPU cores" if found.device == "cpu" else f"one {DEVICES[found.device].name}"
-    return f"{study.study}: {', '.join(parts)}, in {found.precision} on {device}"
+    return f"{study.study}: {', '.join(parts)}, on {device}"
 
 
 def _cells(stage: Stage, is_gpu: bool) -> list[str]:
@@ -97,7 +98,7 @@ def plan_data(found: Estimate) -> Mapping:
     return {
         "study": found.study.study,
         "device": found.device,
-        "precision": found.precision,
+        "inference": found.study.inference.model_dump(),
         "stages": {name: _stage_data(stage) for name, stage in found.stages.items()},
         "total": _stage_data(found.total),
         "largest": None

@@ -27,6 +27,7 @@ def protocol(spec: Mapping, tables: Tables, names: Names) -> list[Entry]:
         *_datasets(spec, names),
         *_images(spec),
         *_families(spec),
+        *_numbers(tables, names),
         *_attacks(spec, tables, names),
         *_spatial(spec, tables),
         *_internals(spec, names),
@@ -127,6 +128,19 @@ def _families(spec: Mapping) -> Iterator[Entry]:
         source = family.get("source")
         parts.append(f"as published ({source['kind']})" if source else POLICIES[family.get("policy") or "stored"])
         yield Entry(f"corruptions: {words(name)}", f"{'; '.join(parts)}.")
+
+
+def _numbers(tables: Tables, names: Names) -> Iterator[Entry]:
+    """With which numbers models compute; nothing where that is float32."""
+    models = tables.get("models")
+    if _is_empty(models) or "precision" not in models:
+        return
+    groups = {precision: list(rows["model"]) for precision, rows in models.groupby("precision")}
+    if set(groups) == {"float32"}:
+        return
+    several = [f"{name} ({listed(names.model(model) for model in members)})" for name, members in groups.items()]
+    told = listed(several if len(several) > 1 else groups)
+    yield Entry("numbers", f"predictions on image sets are computed in {told}, all else in float32.")
 
 
 def _attacks(spec: Mapping, tables: Tables, names: Names) -> Iterator[Entry]:

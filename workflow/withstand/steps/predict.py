@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from withstand import cards, predictions
+from withstand.computing import Computing
 from withstand.errors import ModelError
 from withstand.images import ImageFile
 from withstand.provenance import versions
@@ -123,6 +124,7 @@ def predict(
     batch_size: int,
     device: str = "auto",
     code: str | None = None,
+    computing: Computing = Computing(),  # noqa: B008 - frozen
 ) -> None:
     """Write the predictions of a model on each image set, one after the other in one process.
 
@@ -134,8 +136,9 @@ def predict(
         card_path: the model's card.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<number>``.
         code: digest of the code that makes predictions.
+        computing: how the model computes.
     """
-    model = LazyModel(read_card(card_path), weights, device)
+    model = LazyModel(read_card(card_path), weights, device, computing)
     for image_set in image_sets:
         inputs = image_set.inputs() | model.inputs(code)
         if is_current(image_set.output, inputs):
@@ -150,14 +153,25 @@ def predict(
 
 
 class LazyModel:
-    """A model that is loaded when first needed, and whose failure to load is told each time."""
+    """A model that is loaded when first needed, and whose failure to load is told each time.
 
-    def __init__(self, card: Mapping, weights: Path | None, device: str) -> None:
-        self.card, self._weights, self._device = card, weights, device
+    Without a word on how it computes, it does so in float32.
+    """
+
+    def __init__(
+        self,
+        card: Mapping,
+        weights: Path | None,
+        device: str,
+        computing: Computing = Computing(),  # noqa: B008 - frozen
+    ) -> None:
+        self.card, self._weights, self._device, self._computing = card, weights, device, computing
 
     def inputs(self, code: str | None) -> dict:
         """What the answers depend on besides images: equal for equal models."""
-        return {"model": self.card["source"], "weights": self.card.get("weights"), "code": code}
+        chosen = self._computing.choices()
+        computing = {"computing": chosen} if chosen else {}
+        return {"model": self.card["source"], "weights": self.card.get("weights"), "code": code, **computing}
 
     def about(self, image_set: ImageSet, inputs: Mapping) -> dict:
         """What a result is of, for its metadata."""
@@ -166,7 +180,9 @@ class LazyModel:
 
     def facts(self) -> dict:
         """How it computes, for the metadata of results."""
-        return {"weights": self.card.get("weights"), "dtype": "float32", "device": _device_name(self.device)}
+        computing = asdict(self._computing) | {"dtype": self._computing.numbers(self.device)}
+        del computing["precision"]
+        return {"weights": self.card.get("weights"), "device": _device_name(self.device), **computing}
 
     @cached_property
     def device(self) -> str:
@@ -183,7 +199,7 @@ class LazyModel:
 
         if self.card["failure"]:
             raise ModelError(self.card["failure"])
-        return models.load(self.card["source"], self._weights, self.device)
+        return models.load(self.card["source"], self._weights, self.device, self._computing)
 
 
 def _predict_set(model: LazyModel, image_set: ImageSet, facts: dict, batch_size: int) -> None:

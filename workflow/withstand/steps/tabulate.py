@@ -58,6 +58,7 @@ MODELS = pa.schema(
         ("label_space", pa.string()),
         ("pretraining_dataset", pa.string()),
         ("pretraining_images", pa.int64()),
+        ("precision", pa.string()),
         ("weights", pa.string()),
         ("weights_sha256", pa.string()),
     ]
@@ -161,6 +162,7 @@ def _model_row(card: Mapping, descriptions: Mapping[str, Mapping]) -> dict:
         "patch_size": size / max(grid) if size and grid else None,
         "pretraining_dataset": pretraining.get("dataset"),
         "pretraining_images": pretraining.get("images"),
+        "precision": about.get("precision", "float32"),
         "weights": weights.get("file"),
         "weights_sha256": weights.get("sha256"),
         **{key: card.get(key) for key in ("parameters", "flops", "depth", "outputs", "label_space")},
