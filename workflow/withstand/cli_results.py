@@ -139,5 +139,26 @@ def gc(configs: tuple[Path, ...], delete: bool, studies: bool) -> None:
             click.echo(f"Freed {step.in_bytes(step.remove(found, studies=studies))}.")
 
 
-COMMANDS = (compare, query, export, gc)
+@click.command()
+@click.argument("results", type=FOLDER, nargs=-1, required=True)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Page to write; pictures go to a folder of its name beside it.",
+)
+def gallery(results: tuple[Path, ...], output: Path) -> None:
+    """Write what studies found, and their figures, as a page of Markdown.
+
+    RESULTS are folders of finished studies, in the order of the page. A kind of figure is shown once, of the first
+    study that has it; the report of a study has all of them.
+    """
+    from withstand.report.gallery import write_gallery
+
+    written = write_gallery(results, output)
+    click.echo(f"{output}: {len(written) - 1} figures, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB")
+
+
+COMMANDS = (compare, query, export, gallery, gc)
 """What the command ``withstand`` takes over."""
