@@ -160,7 +160,7 @@ def test_the_environment_of_snakemake_comes_first_and_behind_condas(monkeypatch)
 def test_every_rule_with_a_command_names_the_environment():
     commands = [name for name in rules() if "shell:" in whole_rule(name)]
     assert len(commands) > 40
-    assert all('conda:\n' in whole_rule(name) for name in commands)
+    assert all("conda:\n" in whole_rule(name) for name in commands)
 
 
 def test_the_environment_changes_with_the_lock_file():

@@ -92,4 +92,6 @@ def test_every_rule_asks_for_memory_and_time_or_stays_on_the_login_node():
         # a rule made of another takes all from it but whether it is local
         local, asks = "localrule: True" in found[name], "mem_mb=" in whole_rule(name) and "runtime=" in whole_rule(name)
         assert local != asks, name
-        assert ("gpu=1" in whole_rule(name)) == ("--weights" in whole_rule(name) or name == "train_model") or local, name
+        assert ("gpu=1" in whole_rule(name)) == ("--weights" in whole_rule(name) or name == "train_model") or local, (
+            name
+        )

@@ -7,7 +7,6 @@ where they cannot see it, they end when the lock names another run; jobs that wa
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -24,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from withstand.errors import WithstandError
-from withstand.files import write_text
+from withstand.files import try_lock, write_text
 from withstand.provenance import versions
 
 RUN_VARIABLE = "WITHSTAND_RUN"
@@ -214,12 +213,10 @@ def _holder(host: str, pid: int | str) -> str:
 
 def _take_lock(path: Path, study: str) -> object:
     lock = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held until the process ends
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not try_lock(lock):
         lock.seek(0)
         holder = lock.read().strip() or "unknown"
-        raise RunningError(f"study '{study}' is being run already ({holder}); wait for that run or stop it") from None
+        raise RunningError(f"study '{study}' is being run already ({holder}); wait for that run or stop it")
     lock.truncate(0)
     lock.write(f"{_holder(socket.gethostname(), os.getpid())}since {datetime.now():%Y-%m-%d %H:%M:%S}")
     lock.flush()
