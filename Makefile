@@ -53,6 +53,7 @@ docs: $(INSTALLED) ## Write the schema and the reference page of the config.
 lock: ## Write the lock file anew (needs uv).
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --extra dev pyproject.toml --output-file requirements.lock
+	sed -i "s/^# requirements.lock: .*/# requirements.lock: $$(sha256sum requirements.lock | cut -c1-16)/" envs/withstand.yaml
 
 clean: ## Remove the demo's results.
 	rm -rf results/demo

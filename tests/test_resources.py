@@ -1,7 +1,6 @@
 """What jobs ask of a cluster: by hand for known models, and enough of it for each rule that a cluster runs."""
 
 import json
-import re
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +9,7 @@ from withstand import resources
 from withstand.config import load_study
 from withstand.dag import Dag
 from withstand.resources import ModelSize
-from workflow_project import PROJECT, STUDY
+from workflow_project import STUDY, rules, whole_rule
 
 VIT_L = ModelSize(parameters=304_000_000, flops=382_000_000_000, input_size=384, depth=24)
 
@@ -86,23 +85,13 @@ def test_clean_images_of_all_sets_are_one_job(dag):
     assert every == resources.minutes(175, 175 * flops, 1)
 
 
-def rules() -> dict[str, str]:
-    """The text of each rule, with the name of the one that it is made of, if there is one, in its first line."""
-    text = "\n".join(path.read_text() for path in sorted((PROJECT / "rules").glob("*.smk")))
-    blocks = re.split(r"^ *(?=(?:use )?rule )", text, flags=re.MULTILINE)[1:]
-    return {re.match(r"(?:use rule \w+ as|rule) (\w+)", block)[1]: block for block in blocks}
-
-
 def test_every_rule_asks_for_memory_and_time_or_stays_on_the_login_node():
     found = rules()
-
-    def whole(name: str) -> str:
-        base = re.match(r"use rule (\w+) as", found[name])
-        return found[name] + (whole(base[1]) if base else "")
-
     assert len(found) > 30
     for name in found:
         # a rule made of another takes all from it but whether it is local
-        local, asks = "localrule: True" in found[name], "mem_mb=" in whole(name) and "runtime=" in whole(name)
+        local, asks = "localrule: True" in found[name], "mem_mb=" in whole_rule(name) and "runtime=" in whole_rule(name)
         assert local != asks, name
-        assert ("gpu=1" in whole(name)) == ("--weights" in whole(name) or name == "train_model") or local, name
+        assert ("gpu=1" in whole_rule(name)) == ("--weights" in whole_rule(name) or name == "train_model") or local, (
+            name
+        )

@@ -1,6 +1,7 @@
 """Real runs: their lock, their recovery after any end, and models that break."""
 
 import copy
+import errno
 import fcntl
 import json
 import os
@@ -167,6 +168,19 @@ def test_a_lock_file_of_a_dead_run_is_no_lock(finished, tmp_path):
     project = finished.clone(tmp_path / "project")
     assert (project.folder / "results/small/.lock").read_text().startswith("process ")
     assert "Nothing to be done" in project.complete()
+
+
+def test_a_run_goes_on_where_the_file_system_has_no_locks(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WITHSTAND_RUN", "")
+    monkeypatch.setenv("WITHSTAND_LOCK", "")
+
+    def flock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    Run("small", tmp_path).start()
+    assert (tmp_path / "small/.lock").read_text().startswith("process ")
+    assert f"{tmp_path}/small/.lock: no locks on this file system" in capsys.readouterr().err
 
 
 def test_a_broken_model_leaves_the_others_whole(finished, tmp_path, request):

@@ -8,7 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 
@@ -131,10 +133,14 @@ class Project:
     snakemake = ("-m", "snakemake")
     """What Python runs."""
 
+    environment: ClassVar[dict[str, str]] = {}
+    """What differs from the environment of the tests."""
+
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start snakemake in a session of its own, with the project's package, from a venv that is not activated."""
         environment = {**os.environ, "PYTHONPATH": str(self.folder / "workflow"), "PATH": "/usr/bin:/bin"}
         environment.pop("VIRTUAL_ENV", None)
+        environment |= self.environment
         # a shell that runs the tests in the background makes its children deaf to Ctrl-C
         command = ["env", "--default-signal=INT", sys.executable, *self.snakemake, *arguments]
         with self.output.open("w") as output:
@@ -161,3 +167,17 @@ class Project:
             return {}
         table = output.split("Job stats:")[1].split("total")[0]
         return {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)}
+
+
+@cache
+def rules() -> dict[str, str]:
+    """The text of each rule, with the name of the one that it is made of, if there is one, in its first line."""
+    text = "\n".join(path.read_text() for path in sorted((PROJECT / "rules").glob("*.smk")))
+    blocks = re.split(r"^ *(?=(?:use )?rule )", text, flags=re.MULTILINE)[1:]
+    return {re.match(r"(?:use rule \w+ as|rule) (\w+)", block)[1]: block for block in blocks}
+
+
+def whole_rule(name: str) -> str:
+    """The text of a rule, and of those that it is made of."""
+    base = re.match(r"use rule (\w+) as", rules()[name])
+    return rules()[name] + (whole_rule(base[1]) if base else "")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from withstand.errors import WithstandError
 
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 
 
 @contextmanager
@@ -40,6 +44,20 @@ def atomic_output(path: str | os.PathLike) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def try_lock(file: IO) -> bool:
+    """Take the lock of an open file until it is closed, unless another process has it.
+
+    Where the file system has no locks, which it is told, everyone has it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            return False
+        print(f"{file.name}: no locks on this file system; see that nothing runs twice", file=sys.stderr, flush=True)
+    return True
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

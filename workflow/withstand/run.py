@@ -7,23 +7,23 @@ where they cannot see it, they end when the lock names another run; jobs that wa
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from withstand.errors import WithstandError
-from withstand.files import write_text
+from withstand.files import try_lock, write_text
 from withstand.provenance import versions
 
 RUN_VARIABLE = "WITHSTAND_RUN"
@@ -32,6 +32,9 @@ RUN_VARIABLE = "WITHSTAND_RUN"
 LOCK_VARIABLE = "WITHSTAND_LOCK"
 """Environment variable that tells them which file that process has locked."""
 
+IMAGE_VARIABLE = "WITHSTAND_IMAGE"
+"""Environment variable that names the image in which steps run with ``--sdm apptainer``: a file or an address."""
+
 _GRACE = 5.0
 _LOOK_AGAIN = 3.0
 _STALE = 24 * 3600.0
@@ -39,6 +42,10 @@ _STALE = 24 * 3600.0
 
 class RunningError(WithstandError):
     """Another run of the same study is under way."""
+
+
+class DeploymentError(WithstandError):
+    """Steps cannot run in the environment that was asked for."""
 
 
 class Run:
@@ -106,9 +113,44 @@ class Run:
         return "\n".join(lines + [f"Note: {warning}" for warning in warnings(accuracy, failures)])
 
 
-def use_own_environment() -> None:
-    """Let steps run in the environment that runs Snakemake, whether or not it is activated."""
-    os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", os.defpath)
+def use_environment(methods: Collection[str]) -> str | None:
+    """Prepare this process, and the jobs that it starts, for the environment in which steps run.
+
+    Args:
+        methods: what Snakemake deploys software by: ``conda``, ``apptainer``, both or none.
+
+    Returns the image for ``apptainer``.
+
+    Raises:
+        DeploymentError: if there is no image, or it could not run the code of this folder.
+    """
+    if "apptainer" in methods:
+        return _use_image(os.environ.get(IMAGE_VARIABLE, ""))
+    own, others = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
+    if "conda" not in methods:
+        os.environ["PATH"] = own + os.pathsep + others  # whether or not the environment is activated
+    elif sys.prefix != sys.base_prefix:
+        # conda puts its programs where those of its base are, which may be behind a venv's
+        kept = [folder for folder in others.split(os.pathsep) if folder != own]
+        os.environ["PATH"] = os.pathsep.join([*kept, own])
+    return None
+
+
+def _use_image(image: str) -> str:
+    if not image:
+        raise DeploymentError(f"--sdm apptainer: {IMAGE_VARIABLE} names no image (docs/scale.md)")
+    if "://" not in image and not Path(image).exists():
+        raise DeploymentError(f"--sdm apptainer: {IMAGE_VARIABLE}: there is no {image}")
+    code = Path(__file__).resolve().parents[1]
+    if code != Path("workflow").resolve():
+        raise DeploymentError(
+            f"--sdm apptainer: withstand is installed in {code}, which an image does not see;"
+            " install it from here: pip install --no-deps --editable ."
+        )
+    # params carry digests of the code in this folder, so that is what must run, and not the image's copy
+    prefix = "APPTAINERENV_" if shutil.which("apptainer") else "SINGULARITYENV_"
+    os.environ[f"{prefix}PYTHONPATH"] = str(code)
+    return image
 
 
 def seconds_by_rule(benchmarks: Path) -> dict[str, float]:
@@ -171,12 +213,10 @@ def _holder(host: str, pid: int | str) -> str:
 
 def _take_lock(path: Path, study: str) -> object:
     lock = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held until the process ends
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not try_lock(lock):
         lock.seek(0)
         holder = lock.read().strip() or "unknown"
-        raise RunningError(f"study '{study}' is being run already ({holder}); wait for that run or stop it") from None
+        raise RunningError(f"study '{study}' is being run already ({holder}); wait for that run or stop it")
     lock.truncate(0)
     lock.write(f"{_holder(socket.gethostname(), os.getpid())}since {datetime.now():%Y-%m-%d %H:%M:%S}")
     lock.flush()

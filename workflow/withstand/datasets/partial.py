@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from withstand.datasets.archives import Archive
 from withstand.errors import WithstandError
+from withstand.files import try_lock
 
 PAGE = "answered with a web page (does it want a login, or has the file moved?)"
 
@@ -106,9 +107,7 @@ def held(path: Path, archive: Archive) -> Iterator[Part]:
     """Yield the partial file once no other process holds it; remove it if it is empty in the end."""
     while True:
         with open(path, "a+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_lock(file):
                 print(f"{archive.name}: another process fetches it; waiting for that", file=sys.stderr, flush=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
             if not _lies_at(path, file):  # the other process has named or removed it

@@ -176,7 +176,7 @@ def no_run() -> Iterator[None]:
     """
     with ExitStack() as stack:
         for lock in sorted(RESULTS.glob("*/.lock")):
-            file = stack.enter_context(lock.open("r", encoding="utf-8"))
+            file = stack.enter_context(lock.open("r+", encoding="utf-8"))  # NFS locks no file that is open to be read
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
