@@ -53,7 +53,7 @@ def test_every_kind_of_figure_is_shown_once(results, tmp_path):
     titles = [KINDS[kind].title for kind in kinds if kind in KINDS]
     assert all(f"**{title}" in page for title in titles)
     assert page.index("### The paper's claims") < page.index("### At a glance") < page.index("### Natural corruptions")
-    assert re.search(r"^- \d+ tests of 21 claims: .* supported", page, re.MULTILINE)
+    assert re.search(r"^- \d+ tests? of \d+ claims?: .* supported", page, re.MULTILINE)
 
 
 def test_another_study_adds_what_is_new(results, tmp_path):

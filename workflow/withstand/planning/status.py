@@ -228,7 +228,7 @@ def _left(study: Study, folder: Path, found: Sequence[Found]) -> float | None:
     device, past = _device(folder, works.values())
     if not any(each.work.rule in costs.PASSING for each in past):
         return None
-    rates = costs.calibrate(past, {str(folder): models}, device, "float32")
+    rates = costs.calibrate(past, {str(folder): models}, device)
     usual: dict[str, list[float]] = {}
     for each in found:
         took = costs.seconds_of(each.job.benchmark) if each.job.benchmark else None
@@ -240,7 +240,7 @@ def _left(study: Study, folder: Path, found: Sequence[Found]) -> float | None:
         if each.state == "done" or rule in costs.FETCHING:
             continue
         if each.job.key in works:
-            told = costs.cost(works[each.job.key], models, device, "float32", rates)
+            told = costs.cost(works[each.job.key], models, device, rates)
             seconds = told.device + told.cores
         else:
             seconds = statistics.mean(usual.get(rule, [costs.LIGHT * rates.factor(rule)]))
