@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint report bench train-zoo publish-zoo docs lock clean
+.PHONY: help install demo test lint report bench train-zoo publish-zoo docs gallery lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ publish-zoo: $(INSTALLED) ## Copy the trained models into the package.
 
 docs: $(INSTALLED) ## Write the schema and the reference page of the config.
 	$(BIN)/withstand document-config --schema workflow/schemas/config.schema.json --reference docs/config.md
+
+gallery: $(INSTALLED) ## Write docs/gallery.md from the demo and the zoo's study (twenty minutes on two cores).
+	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --cores $(CORES) --configfile studies/zoo.yaml
+	$(BIN)/withstand gallery results/demo results/zoo --output docs/gallery.md
 
 lock: ## Write the lock file anew (needs uv).
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
