@@ -35,7 +35,9 @@ try:
     study = load_study(config)
     dag = Dag(study)
     this_run = Run(study.study)
-    if not workflow.is_main_process:
+    if workflow.is_main_process:
+        this_run.watch(workflow, dag.shared())
+    else:
         this_run.check_job()
 except WithstandError as error:
     raise WorkflowError(str(error)) from None

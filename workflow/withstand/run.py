@@ -18,12 +18,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from withstand.errors import WithstandError
 from withstand.files import write_text
+from withstand.integrity import find_damaged
 from withstand.provenance import versions
 
 RUN_VARIABLE = "WITHSTAND_RUN"
@@ -46,6 +47,7 @@ class Run:
 
     def __init__(self, study: str, results: Path = Path("results")) -> None:
         self.study, self.folder = study, results / study
+        self._lock: object | None = None
 
     def start(self) -> None:
         """Take the lock, sweep up what a killed run left half written, and let steps know who runs them.
@@ -65,6 +67,37 @@ class Run:
         os.environ[RUN_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}"
         os.environ[LOCK_VARIABLE] = str(path.absolute())
         self._started = datetime.now(UTC)
+
+    def watch(self, workflow, shared: Iterable[str]) -> None:
+        """See to it that Snakemake, when it plans jobs, starts the run if it is one, and makes damaged files again.
+
+        Parsing the Snakefile also serves dry-runs, reports and linting, which are told from a run only then.
+
+        Args:
+            workflow: Snakemake's.
+            shared: files and folders that the study uses besides its own.
+        """
+        places, plan_jobs = [str(self.folder), *shared], workflow._build_dag
+
+        def build() -> None:
+            is_asked_to_run = workflow.executor_plugin is not None
+            if is_asked_to_run and not workflow.dryrun and self._lock is None:
+                try:
+                    self.start()
+                except WithstandError as error:
+                    from snakemake.exceptions import WorkflowError
+
+                    raise WorkflowError(str(error)) from None
+            damaged = find_damaged(places)
+            workflow.dag.forcefiles.update(map(str, damaged))
+            plan_jobs()
+            if is_asked_to_run:
+                made = {Path(path) for job in workflow.dag.jobs for path in job.output} if damaged else set()
+                for path, reason in damaged.items():
+                    then = "is made again" if path in made else "no job of this run makes it"
+                    print(f"{path} is damaged ({reason}): {then}", file=sys.stderr)
+
+        workflow._build_dag = build
 
     def check_job(self) -> None:
         """In a job of a cluster: make sure that the run that submitted it has not been replaced.
