@@ -1,6 +1,5 @@
 """Files among the results that are not whole: found, named and made again, whatever their time says."""
 
-import copy
 import os
 import re
 import shlex
@@ -11,7 +10,7 @@ import h5py
 import pytest
 from click.testing import CliRunner
 from contents import differences, of_study
-from studies import TABLES, TINY
+from studies import TABLES
 
 from withstand.cli import main
 from withstand.integrity import damage, find_damaged
@@ -33,15 +32,6 @@ def results_of(project: Project) -> list[Path]:
     """One file of every kind that says itself how long it is."""
     found = sorted(path for path in project.folder.glob("results/**/*.*") if path.suffix in SUFFIXES)
     return list({(path.parent.name, path.name): path for path in found}.values())
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Project:
-    """A project in which a study of one model has its tables."""
-    project = Project.fresh(tmp_path_factory.mktemp("tiny") / "project")
-    project.configure(copy.deepcopy(TINY))
-    project.complete(*TABLES)
-    return project
 
 
 def spoil(path: Path, how: str) -> None:
