@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from withstand import cli_planning, cli_results
+from withstand.cli_errors import Step
 from withstand.errors import WithstandError
 
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -69,43 +69,6 @@ batch_option = click.option(
 )
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the study.")
 code_option = click.option("--code", default=None, help="Digest of the code, kept with what it makes.")
-
-
-class Step(click.Command):
-    """Says which file lacks a column that was not found, as files of other versions may."""
-
-    def invoke(self, ctx):
-        try:
-            return super().invoke(ctx)
-        except KeyError as error:
-            if not _is_of_pandas(error):
-                raise
-            from withstand.files import made_by_another_version
-            from withstand.parquet import without_column
-
-            column = str(error.args[0])
-            files = without_column((path for path in _paths(ctx.params) if path.suffix == ".parquet"), column)
-            if not files:
-                raise
-            raise WithstandError(made_by_another_version(files[0], f"column '{column}'")) from error
-
-
-def _is_of_pandas(error: BaseException) -> bool:
-    frames = list(traceback.walk_tb(error.__traceback__))
-    return frames[-1][0].f_globals.get("__name__", "").startswith("pandas.")
-
-
-def _paths(given: object) -> Iterator[Path]:
-    """The files that are named in what a command was given."""
-    if isinstance(given, (str, Path)):
-        path = Path(given)
-        if path.suffix:
-            yield path
-    elif isinstance(given, Mapping):
-        yield from _paths(list(given.values()))
-    elif isinstance(given, (list, tuple)):
-        for value in given:
-            yield from _paths(value)
 
 
 class Command(click.Group):

@@ -59,9 +59,9 @@ class Facts(dict):
         raise WithstandError(made_by_another_version(self._path, f"'{name}'"))
 
 
-def made_by_another_version(path: Path, missing: str) -> str:
+def made_by_another_version(place: Path | str, missing: str) -> str:
     """The message about a file that lacks something."""
-    return f"{path}: has no {missing}, so another version of withstand made it; delete it and run again"
+    return f"{place}: has no {missing}, so another version of withstand made it; delete it and run again"
 
 
 def file_name(place: str) -> PurePosixPath:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from withstand.errors import WithstandError, nearest
+from withstand.integrity import damage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +100,8 @@ class Results:
     def run(self) -> dict:
         """What ran, with which config and versions, for how long (``run.json``); empty before the first run's end."""
         path = self.folder / "run.json"
+        if why := damage(path):
+            raise ResultsError(f"{path}: {why}; delete it, and the next run writes it")
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @property

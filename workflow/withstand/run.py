@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -84,7 +85,7 @@ class Run:
             if is_asked_to_run and not workflow.dryrun and self._lock is None:
                 try:
                     self.start()
-                except WithstandError as error:
+                except (WithstandError, OSError) as error:
                     from snakemake.exceptions import WorkflowError
 
                     raise WorkflowError(str(error)) from None
@@ -92,10 +93,8 @@ class Run:
             workflow.dag.forcefiles.update(map(str, damaged))
             plan_jobs()
             if is_asked_to_run:
-                made = {Path(path) for job in workflow.dag.jobs for path in job.output} if damaged else set()
-                for path, reason in damaged.items():
-                    then = "is made again" if path in made else "no job of this run makes it"
-                    print(f"{path} is damaged ({reason}): {then}", file=sys.stderr)
+                for note in _notes(workflow.dag, damaged):
+                    print(note, file=sys.stderr)
 
         workflow._build_dag = build
 
@@ -139,6 +138,23 @@ class Run:
         return "\n".join(lines + [f"Note: {warning}" for warning in warnings(accuracy, failures)])
 
 
+def _notes(graph, damaged: Mapping[Path, str]) -> list[str]:
+    """What is not as it should be among the results, given Snakemake's graph of jobs."""
+    made = {Path(path) for job in graph.jobs for path in job.output}
+    notes = []
+    for path, reason in damaged.items():
+        then = "is made again" if path in made else "no job of this run makes it"
+        notes.append(f"{path} is damaged ({reason}): {then}")
+    unknown = [job for job in graph.jobs if graph.reason(job).no_metadata and not graph.needrun(job)]
+    if unknown:
+        count = sum(len(job.output) for job in unknown)
+        notes.append(
+            f"Snakemake has no record of how {count} files were made, and takes them as they are; "
+            "with --forceall it makes all files again"
+        )
+    return notes
+
+
 def use_own_environment() -> None:
     """Let steps run in the environment that runs Snakemake, whether or not it is activated."""
     os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", os.defpath)
@@ -148,8 +164,9 @@ def seconds_by_rule(benchmarks: Path) -> dict[str, float]:
     """Seconds spent in each rule, over the latest execution of each of its jobs."""
     totals: dict[str, float] = {}
     for path in sorted(benchmarks.glob("*/*.jsonl")):
-        seconds = sum(json.loads(line)["s"] for line in path.read_text(encoding="utf-8").splitlines())
-        totals[path.parent.name] = round(totals.get(path.parent.name, 0.0) + seconds, 2)
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError, KeyError, TypeError):  # cut off by a kill, or a full disk
+                totals[path.parent.name] = round(totals.get(path.parent.name, 0.0) + json.loads(line)["s"], 2)
     return totals
 
 
