@@ -8,11 +8,10 @@ from collections import Counter
 from contents import differences, of_study
 from processes import descendants, living, steps
 
-from workflow_project import Project
+from workflow_project import LONGEST_RUN, Project
 
 OF_SNAKEMAKE, OF_STEPS = 8, 12
 SEED = 20260
-LONGEST_RUN = 300.0
 
 
 def test_after_twenty_kills_the_results_are_those_of_an_undisturbed_run(finished, tmp_path):
@@ -25,7 +24,7 @@ def test_after_twenty_kills_the_results_are_those_of_an_undisturbed_run(finished
     while victims:
         run = project.start("--cores", "2", *tables)
         try:
-            disturb(run, victims, choose, killed)
+            disturb(run, project, victims, choose, killed)
         finally:
             run.kill()
         assert run.wait() != 0, f"done after {killed.total()} kills: {project.output.read_text()}"
@@ -41,10 +40,16 @@ def test_after_twenty_kills_the_results_are_those_of_an_undisturbed_run(finished
     assert {f"results/small/{name}" for name in found} >= set(tables)
 
 
-def disturb(run: subprocess.Popen, victims: list[str], choose: random.Random, killed: Counter) -> None:
-    """Kill steps of a run, and at last the run itself, as the list says; or let it end."""
+def disturb(
+    run: subprocess.Popen, project: Project, victims: list[str], choose: random.Random, killed: Counter
+) -> None:
+    """Kill steps of a run, and at last the run itself, as the list says, at moments that are told in jobs and seconds,
+    so that all stages are hit on however fast a machine; or let it end."""
     while victims:
-        time.sleep(choose.uniform(0, 6))
+        moment = done(project) + choose.randint(0, 4)
+        while run.poll() is None and done(project) < moment:
+            time.sleep(0.05)
+        time.sleep(choose.uniform(0, 3))
         if run.poll() is not None:
             return
         if victims[0] == "snakemake":
@@ -60,3 +65,8 @@ def disturb(run: subprocess.Popen, victims: list[str], choose: random.Random, ki
             killed[name] += 1
             victims.pop(0)
     run.wait(timeout=LONGEST_RUN)
+
+
+def done(project: Project) -> int:
+    """Jobs of the present run that have ended well."""
+    return project.output.read_text().count("Finished jobid")

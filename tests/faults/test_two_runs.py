@@ -6,7 +6,7 @@ import fcntl
 from contents import differences, of_study
 from studies import TABLES, TINY
 
-from workflow_project import Project
+from workflow_project import LONGEST_RUN, Project
 
 
 def test_of_two_runs_that_race_one_is_refused(tiny, tmp_path):
@@ -15,7 +15,7 @@ def test_of_two_runs_that_race_one_is_refused(tiny, tmp_path):
     rival = Project(project.folder)
     rival.output = project.folder / "rival.out"
     processes = [each.start("--cores", "1", *TABLES) for each in (project, rival)]
-    codes = [process.wait(timeout=300) for process in processes]
+    codes = [process.wait(timeout=LONGEST_RUN) for process in processes]
     assert sorted(codes) == [0, 1]
     outputs = [each.output.read_text() for each in (project, rival)]
     winner, refused = processes[codes.index(0)], outputs[codes.index(1)]

@@ -36,10 +36,6 @@ MAIN_MODES = ("all", "categories")
 MAX_STORED_LOGITS = 100
 
 
-class PredictionFileError(ParquetFileError):
-    """A file that does not hold predictions."""
-
-
 NEVER = -1
 """Of ``fell_at``: no step made the model answer as the attack wants."""
 
@@ -119,12 +115,11 @@ def read_facts(path: Path) -> dict:
     """The metadata of a file of predictions.
 
     Raises:
-        ParquetFileError: if it is missing or damaged.
-        PredictionFileError: if it is none.
+        ParquetFileError: if it is missing, damaged, or none.
     """
     facts = read_notes(path)
     if not facts:
-        raise PredictionFileError(f"{path}: not a file of predictions; delete it and run again")
+        raise ParquetFileError(f"{path}: not a file of predictions; delete it and run again")
     return facts
 
 

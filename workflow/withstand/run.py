@@ -123,7 +123,10 @@ class Run:
             "commit": _commit(),
             "config": dict(config),
         }
-        write_text(self.folder / "run.json", json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
+        try:
+            write_text(self.folder / "run.json", json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
+        except WithstandError as error:  # the run has ended, and what it made is there
+            print(f"Note: {error}", file=sys.stderr)
 
     def outcome(self) -> str:
         """Where the results lie, and what a reader should know first, for the end of a run."""
