@@ -46,7 +46,7 @@ def disturb(
     """Kill steps of a run, and at last the run itself, as the list says, at moments that are told in jobs and seconds,
     so that all stages are hit on however fast a machine; or let it end."""
     while victims:
-        moment = done(project) + choose.randint(0, 4)
+        moment = done(project) + choose.randint(0, 3)
         while run.poll() is None and done(project) < moment:
             time.sleep(0.05)
         time.sleep(choose.uniform(0, 3))

@@ -65,13 +65,13 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return file.read(columns=columns)
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """A file as a DataFrame.
+def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A file, or some of its columns, as a DataFrame.
 
     Raises:
-        ParquetFileError: if it is missing or damaged.
+        ParquetFileError: if it is missing or damaged, or has not all of the columns.
     """
-    return read_table(path).to_pandas()
+    return read_table(path, columns).to_pandas()
 
 
 def read_schema(path: Path) -> pa.Schema:

@@ -65,6 +65,9 @@ MODELS = pa.schema(
 )
 """One model a row: the facts of its card and what the config says of it. A patch size is in pixels of the input."""
 
+FACTS = ("parameters", "flops", "depth", "outputs", "label_space")
+"""What the table of models takes from cards as it is; the card of a model that failed may not have it."""
+
 FAILURES = pa.schema(
     [("model", pa.string()), ("dataset", pa.string()), ("family", pa.string()), ("reason", pa.string())]
 )
@@ -109,7 +112,7 @@ def join_summaries(summaries: Sequence[Path], output: Path) -> None:
         "versions": [dict(zip(RESULT_LIBRARIES, version, strict=True)) for version in versions],
         "failures": [failure for note in notes for failure in note["failures"]],
     }
-    rows = pd.concat([read_frame(path) for path in summaries])
+    rows = pd.concat([read_frame(path, ACCURACY.names) for path in summaries])
     write_table(rows, ACCURACY.with_metadata({METADATA: json.dumps(behind)}), output)
 
 
@@ -133,7 +136,7 @@ def tabulate_shape_bias(predictions: Sequence[Path], output: Path) -> None:
 def warnings(accuracy: Path, failures: Path) -> list[str]:
     """What a reader of the tables should know first: models that failed, and versions of libraries that mix."""
     lines = []
-    failed = read_frame(failures)
+    failed = read_frame(failures, FAILURES.names)
     for (model, reason), sets in failed.groupby(["model", "reason"], sort=False):
         lines.append(f"{model} failed on {len(sets)} image set{'s' * (len(sets) > 1)} and is missing there: {reason}")
     versions = read_notes(accuracy).get("versions", [])
@@ -163,7 +166,7 @@ def _model_row(card: Mapping, descriptions: Mapping[str, Mapping]) -> dict:
         "pretraining_images": pretraining.get("images"),
         "weights": weights.get("file"),
         "weights_sha256": weights.get("sha256"),
-        **{key: card.get(key) for key in ("parameters", "flops", "depth", "outputs", "label_space")},
+        **{key: None if card["failure"] else card[key] for key in FACTS},
     }
 
 

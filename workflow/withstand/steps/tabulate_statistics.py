@@ -16,7 +16,7 @@ from withstand.metrics.conditions import CLEAN
 from withstand.metrics.corruption_error import corruption_error_rows, has_imagenet_c
 from withstand.metrics.trends import CLEAN_POLICIES, effective_robustness_rows, trend_rows
 from withstand.parquet import read_frame
-from withstand.steps.tabulate import write_table
+from withstand.steps.tabulate import ACCURACY, MODELS, write_table
 
 _TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
 
@@ -116,7 +116,7 @@ def tabulate_trends(
         datasets: those whose images have one right answer.
         unshifted: those whose clean images are the reference's, in another size, say.
     """
-    rows, facts = read_frame(accuracy), read_frame(models)
+    rows, facts = read_frame(accuracy, ACCURACY.names), read_frame(models, MODELS.names)
     rows = rows[rows["dataset"].isin(datasets)]
     _write([trend_rows(rows, facts, reference, unshifted)], TRENDS, trends)
     found = effective_robustness_rows(rows, reference, unshifted)
