@@ -11,6 +11,8 @@ import h5py
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from contents import differences, of_study
+from studies import TABLES
 
 from withstand.cli import main
 
