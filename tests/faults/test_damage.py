@@ -1,5 +1,6 @@
 """Files among the results that are not whole: found, named and made again, whatever their time says."""
 
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from contents import differences, of_study
 from studies import TABLES
 
+from withstand import zoo
 from withstand.cli import main
 from withstand.integrity import damage, find_damaged
 from workflow_project import Project
@@ -117,6 +119,17 @@ def test_status_names_damaged_files(tiny, tmp_path, monkeypatch):
     told = CliRunner().invoke(main, ["status"], catch_exceptions=False).stdout
     line = "Damaged: results/small/images/test/digital/0000.h5 (it is empty); the next run makes it again"
     assert line in " ".join(told.split())
+
+
+def test_a_users_own_damaged_checkpoint_is_a_failure_of_the_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = {"timm": "vit_tiny_patch16_224", "kwargs": {"depth": 1, "embed_dim": 24, "num_heads": 2}}
+    shutil.copyfile(zoo.weights("vit_p16_base"), "mine.safetensors")
+    spoil(Path("mine.safetensors"), "half")
+    arguments = ["describe-model", "--model", "mine", "--spec", json.dumps(spec), "--weights", "mine.safetensors"]
+    outcome = CliRunner().invoke(main, [*arguments, "--output", "card.json"])
+    assert outcome.exit_code == 0, outcome.output
+    assert json.loads(Path("card.json").read_text())["failure"].startswith("mine.safetensors: not a safetensors file")
 
 
 PREDICT = """[{"dataset": "test", "family": "digital", "images": ["images/test/digital/0000.h5"], "output": "new"}]"""

@@ -59,8 +59,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / ".lock"
         self._lock = _take_lock(path, self.study)
-        for leftover in self.folder.rglob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+        self._sweep()
         shared = (self.folder.parent / name for name in ("weights", "downloads"))
         for leftover in (path for folder in shared for path in folder.rglob(".*.tmp")):
             if time.time() - leftover.stat().st_mtime > _STALE:  # other studies may be writing here
@@ -68,6 +67,10 @@ class Run:
         os.environ[RUN_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}"
         os.environ[LOCK_VARIABLE] = str(path.absolute())
         self._started = datetime.now(UTC)
+
+    def _sweep(self) -> None:
+        for leftover in self.folder.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
 
     def watch(self, workflow, shared: Iterable[str]) -> None:
         """See to it that Snakemake, when it plans jobs, starts the run if it is one, and makes damaged files again.
@@ -109,6 +112,7 @@ class Run:
 
     def record(self, config: Mapping, status: str) -> None:
         """Write ``run.json``: what ran, with what, on what, for how long, and how it ended."""
+        self._sweep()  # a step of a killed run may have begun a file after that run's end
         finished = datetime.now(UTC)
         facts = {
             "study": self.study,
