@@ -94,8 +94,9 @@ def main() -> None:
 
     Each subcommand is one step of the workflow: it reads files and writes files. To run a whole study, use snakemake.
     """
-    from withstand.run import die_with_run
+    from withstand.run import begin_log, die_with_run
 
+    begin_log()
     die_with_run()
 
 

@@ -35,6 +35,7 @@ def create(path: str | Path) -> Iterator[h5py.File]:
             :func:`writing` of its own.
     """
     with atomic_output(path) as temporary:
+        check_space(Path(path), 0)
         with writing(path):
             file = h5py.File(temporary, "w", locking=False, track_order=True)
         try:

@@ -14,6 +14,7 @@ import platform
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -192,6 +193,16 @@ def die_with_run() -> None:
     except OSError:
         return
     _end_after(lambda: select.select([descriptor], [], []))
+
+
+def begin_log() -> None:
+    """Write a first line where a run keeps the output of this step.
+
+    A log that has a block of the disk has room for the error that is told when the disk has become full.
+    """
+    if os.environ.get(RUN_VARIABLE) and stat.S_ISREG(os.fstat(sys.stderr.fileno()).st_mode):
+        now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+        print(f"begun at {now} by process {os.getpid()} on {socket.gethostname()}", file=sys.stderr, flush=True)
 
 
 def _end_after(wait: Callable[[], object]) -> None:
