@@ -44,10 +44,6 @@ rule weights:
         dag.weights(),
 
 
-onstart:
-    this_run.start()
-
-
 onsuccess:
     this_run.record(config, "complete")
     print(this_run.outcome(), file=sys.stderr)

@@ -19,9 +19,10 @@ from snakemake.exceptions import WorkflowError
 from withstand import cards, published
 from withstand.config import load_study, read_config
 from withstand.dag import Dag, alternatives, figure_code
+from withstand.environment import use_environment
 from withstand.errors import WithstandError
 from withstand.provenance import code_digest
-from withstand.run import Run, use_environment
+from withstand.run import Run
 
 # as many jobs with a card as there are cards, unless the user says how many; without cards, jobs run side by side. The
 # cards of a login node say nothing of those that its cluster has (only jobs for other machines are counted as nodes)
@@ -36,7 +37,9 @@ try:
     dag = Dag(study)
     image = use_environment({str(method) for method in workflow.deployment_settings.deployment_method})
     this_run = Run(study.study)
-    if not workflow.is_main_process:
+    if workflow.is_main_process:
+        this_run.watch(workflow, dag.shared())
+    else:
         this_run.check_job()
 except WithstandError as error:
     raise WorkflowError(str(error)) from None

@@ -46,3 +46,10 @@ def noise(model: Classifier, count: int = 3, seed: int = 1) -> torch.Tensor:
     """Images of the size that a model wants, float (count, 3, height, width)."""
     size = model.preprocessing.input_size
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+class Payload:
+    """Says so where it is unpickled."""
+
+    def __reduce__(self):
+        return (print, ("code ran",))

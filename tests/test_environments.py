@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from withstand.run import DeploymentError, use_environment
+from withstand.environment import DeploymentError, use_environment
 from workflow_project import PROJECT, Project, rules, whole_rule
 
 WEIGHTS = "results/weights/zoo-resnet_gn_base.safetensors"

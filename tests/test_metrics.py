@@ -8,6 +8,7 @@ from withstand import predictions
 from withstand.metrics.accuracy import accuracy_rows
 from withstand.metrics.conditions import read_conditions
 from withstand.metrics.intervals import clustered_wilson, wilson
+from withstand.parquet import ParquetFileError
 from withstand.steps.tabulate import join_summaries, summarise, tabulate_failures, tabulate_shape_bias, warnings
 
 FACTS = {"model": "m", "dataset": "d", "policy": "stored", "versions": {"torch": "2.14", "timm": "1.0"}}
@@ -176,8 +177,8 @@ def test_all_models_failed_gives_empty_tables(tmp_path):
 def test_a_foreign_parquet_file_is_named(tmp_path):
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "foreign.parquet")
     (tmp_path / "text.parquet").write_text("text")
-    for name in ("foreign", "text"):
-        with pytest.raises(predictions.PredictionFileError, match=rf"{name}\.parquet: not a file of predictions"):
+    for name, why in (("foreign", "a file of predictions"), ("text", "a readable Parquet file")):
+        with pytest.raises(ParquetFileError, match=rf"{name}\.parquet: not {why}"):
             summarised([tmp_path / f"{name}.parquet"], tmp_path / "out.parquet")
 
 

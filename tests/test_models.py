@@ -1,5 +1,3 @@
-import pickle
-
 import numpy as np
 import pytest
 import safetensors.torch
@@ -119,21 +117,6 @@ def test_torch_files_load_without_pickle(tiny_weights, tmp_path, wrapper):
     images = torch.rand(2, 3, 32, 32)
     expected = models.load(TINY, tiny_weights)(images)
     assert torch.equal(models.load(TINY, tmp_path / "a.pt")(images), expected)
-
-
-class Payload:
-    def __reduce__(self):
-        return (print, ("code ran",))
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_a_pickle_is_refused_and_not_run(tmp_path, capsys):
-    (tmp_path / "a.pt").write_bytes(pickle.dumps(Payload()))
-    torch.save({"state_dict": Payload()}, tmp_path / "b.pt")
-    for name in ("a.pt", "b.pt"):
-        with pytest.raises(ModelError, match=f"{name}: neither safetensors nor a plain state dict"):
-            models.describe(TINY, tmp_path / name)
-    assert "code ran" not in capsys.readouterr().out
 
 
 def test_weights_that_do_not_fit_are_told(tiny_weights, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from google_npz import BIT, VIT, bit_arrays, built, changed, npz, stacked_arrays, vit_arrays
-from test_models import Payload
+from networks import Payload
 from withstand import models
 from withstand.errors import ModelError
 

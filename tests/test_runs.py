@@ -1,4 +1,4 @@
-"""Real runs: their lock, their recovery after any end, and models that break."""
+"""Real runs: what they leave, their end with Ctrl-C, steps that end with them, and models that break."""
 
 import copy
 import errno
@@ -12,7 +12,6 @@ import sys
 import time
 
 import pandas as pd
-import psutil
 import pytest
 
 from withstand.images import ImageFile
@@ -29,23 +28,6 @@ def tables(project: Project) -> dict[str, pd.DataFrame]:
 
 def leftovers(project: Project) -> list:
     return list(project.folder.rglob(".*.tmp"))
-
-
-def steps_of(process: subprocess.Popen, name: str) -> list[psutil.Process]:
-    """Running steps of one name among the descendants of a run."""
-    try:
-        descendants = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-    return [child for child in descendants if is_step(child, name)]
-
-
-def is_step(process: psutil.Process, name: str) -> bool:
-    try:
-        program, *arguments = process.cmdline()[1:]
-    except (psutil.Error, ValueError):
-        return False
-    return program.endswith("/withstand") and arguments[:1] == [name]
 
 
 def wait_for(condition, seconds: float = 60.0):
@@ -106,30 +88,6 @@ def test_the_second_run_does_nothing_and_says_so(finished):
     assert "Nothing to be done" in finished.complete()
 
 
-def test_runs_are_reproducible_and_recover_from_kills(finished, tmp_path):
-    """kill -9 of Snakemake, of a job, and of Snakemake again: the next run ends as if nothing had been."""
-    project = Project.fresh(tmp_path / "project")
-
-    def interrupt(step: str, kill) -> None:
-        process = project.start(*CORES)
-        steps = wait_for(lambda: steps_of(process, step), seconds=180)  # other models may come first
-        kill(process, steps)
-        process.wait(timeout=120)
-        # steps end with the run that started them
-        assert psutil.wait_procs(steps, timeout=20)[1] == []
-
-    interrupt("describe-model", lambda process, steps: process.kill())
-    interrupt("predict", lambda process, steps: steps[0].kill())
-    interrupt("predict", lambda process, steps: process.kill())
-    project.complete()
-    assert leftovers(project) == []
-    assert project.planned() == {}
-    for name, table in tables(finished).items():
-        pd.testing.assert_frame_equal(tables(project)[name], table)
-    picture = "results/small/figures/accuracy_by_severity-test.svg"
-    assert (project.folder / picture).read_bytes() == (finished.folder / picture).read_bytes()
-
-
 def test_ctrl_c_leaves_nothing_half_written(finished, tmp_path):
     project = finished.clone(tmp_path / "project")
     datasets = copy.deepcopy(STUDY["datasets"])
@@ -148,20 +106,6 @@ def test_ctrl_c_leaves_nothing_half_written(finished, tmp_path):
     with ImageFile(whole) as file:
         assert len(file) == 4000
         assert file.read("jpeg_compression", 2, slice(3990, 4000)).std(axis=(1, 2, 3)).min() > 0
-
-
-def test_a_second_run_at_the_same_time_is_refused(finished, tmp_path):
-    project = finished.clone(tmp_path / "project")
-    project.configure(copy.deepcopy(STUDY) | {"figures": {"dpi": 80}})
-    with (project.folder / "results/small/.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        code, output = project.run(*CORES)
-        assert code != 0
-        assert "study 'small' is being run already (process" in output
-        assert "wait for that run or stop it" in output
-        assert project.planned(), "looking is allowed"
-    assert leftovers(project) == []
-    project.complete()
 
 
 def test_a_lock_file_of_a_dead_run_is_no_lock(finished, tmp_path):

@@ -22,7 +22,7 @@ from huggingface_hub import constants
 from PIL import Image
 
 from google_npz import VIT, built, changed, npz, randomise, vit_arrays
-from test_models import Payload
+from networks import Payload
 from withstand import models
 from withstand.errors import ModelError, WithstandError
 from withstand.steps.models import fetch_checkpoint, fetch_timm_weights

@@ -50,6 +50,9 @@ STUDY = {
     "images": {"size": 64},
 }
 
+LONGEST_RUN = 900.0
+"""Seconds after which a run has got stuck, on however busy a machine."""
+
 WHOLE = {
     "fetch_weights": 3,
     "describe_model": 2,
@@ -150,7 +153,7 @@ class Project:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run snakemake to its end: exit code and output."""
-        code = self.start(*arguments).wait(timeout=900)
+        code = self.start(*arguments).wait(timeout=LONGEST_RUN)
         return code, self.output.read_text()
 
     def complete(self, *arguments: str) -> str:

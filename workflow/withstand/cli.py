@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from withstand import cli_planning, cli_results
+from withstand.cli_errors import Step
 from withstand.errors import WithstandError
 
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -73,6 +74,8 @@ code_option = click.option("--code", default=None, help="Digest of the code, kep
 class Command(click.Group):
     """Turns errors that a user can act on into a line without a traceback."""
 
+    command_class = Step
+
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
@@ -91,8 +94,9 @@ def main() -> None:
 
     Each subcommand is one step of the workflow: it reads files and writes files. To run a whole study, use snakemake.
     """
-    from withstand.run import die_with_run
+    from withstand.run import begin_log, die_with_run
 
+    begin_log()
     die_with_run()
 
 
@@ -744,11 +748,12 @@ def selftest(results: Path) -> None:
     """
     import pandas as pd
 
+    from withstand.parquet import read_frame
     from withstand.selftest import ANCHORS, STUDIES, measured, verdict
 
     def read(study: str, table: str) -> pd.DataFrame | None:
         path = results / study / "tables" / f"{table}.parquet"
-        return pd.read_parquet(path) if path.is_file() else None
+        return read_frame(path) if path.is_file() else None
 
     tables = {study: (read(study, "accuracy"), read(study, "shape_bias")) for study in STUDIES}
     found = [

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from withstand.cli_errors import Step
+
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DEMO = "results/demo"
 
@@ -15,7 +17,7 @@ results_option = click.option(
 )
 
 
-@click.command()
+@click.command(cls=Step)
 @click.argument("one")
 @click.argument("other")
 @results_option
@@ -47,7 +49,7 @@ def compare(one: str, other: str, results: Path, everything: bool, kind: str) ->
         click.echo(step.told(found, rows))
 
 
-@click.command()
+@click.command(cls=Step)
 @click.argument("sql", required=False)
 @click.option(
     "--results",
@@ -97,7 +99,7 @@ def query(context, sql: str | None, results: tuple[Path, ...], tables: bool, kin
             click.echo(database.text(sql, kind), nl=kind == "table")
 
 
-@click.command()
+@click.command(cls=Step)
 @click.argument("tables", nargs=-1)
 @results_option
 @click.option(
@@ -121,7 +123,7 @@ def export(tables: tuple[str, ...], results: Path, kind: str, output: Path) -> N
         click.echo(path)
 
 
-@click.command()
+@click.command(cls=Step)
 @click.argument("configs", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1)
 @click.option("--delete", is_flag=True, help="Delete what is listed; without, it is only listed.")
 @click.option("--studies", is_flag=True, help="Also delete all of the studies that no config is of.")

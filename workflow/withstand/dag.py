@@ -106,6 +106,12 @@ class Dag:
         names = (self.study.weights_name(entry) for entry in self.study.entries().values())
         return sorted({f"results/weights/{name}.safetensors" for name in names if name})
 
+    def shared(self) -> list[str]:
+        """Files and folders that the study uses besides its own: weights, and what is still to be trained on."""
+        untrained = any(not Path(f"results/weights/{name}.safetensors").exists() for name in self.trained_recipes())
+        images = [f"results/weights/images/{name}" for name in self.training_images()] if untrained else []
+        return self.weights() + images
+
     # Inputs
 
     def model_weights(self, wildcards) -> list[str]:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -64,6 +64,22 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a whole text file atomically."""
     with atomic_output(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+class Facts(dict):
+    """What a file says of itself. What it does not say is an error with the file's name."""
+
+    def __init__(self, path: Path, facts: Mapping) -> None:
+        super().__init__(facts)
+        self._path = path
+
+    def __missing__(self, name: str):
+        raise WithstandError(made_by_another_version(self._path, f"'{name}'"))
+
+
+def made_by_another_version(place: Path | str, missing: str) -> str:
+    """The message about a file that lacks something."""
+    return f"{place}: has no {missing}, so another version of withstand made it; delete it and run again"
 
 
 def file_name(place: str) -> PurePosixPath:

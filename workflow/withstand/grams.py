@@ -94,20 +94,22 @@ class GramFile(hdf5.OpenFile):
     @property
     def facts(self) -> dict:
         """What was measured, how, and why not."""
-        return json.loads(self._file.attrs["facts"])
+        return self._facts("facts")
 
     @property
     def conditions(self) -> list[tuple[str, int]]:
         """Corruptions and severities; none where the model failed."""
-        return [(corruption, int(severity)) for corruption in self._file for severity in self._file[corruption]]
+        return [(corruption, int(severity)) for corruption in self._file for severity in self._part(corruption)]
 
     def layers(self, condition: tuple[str, int]) -> list[str]:
         """The names of the model's blocks."""
-        return list(self._group(condition)["layers"].asstr()[()])
+        with hdf5.reading(f"{self.path}: layers"):
+            return list(self._group(condition)["layers"].asstr()[()])
 
     def sample_ids(self, condition: tuple[str, int]) -> np.ndarray:
         """Which samples make a minibatch: strings (minibatches, samples)."""
-        return self._group(condition)["sample_ids"].asstr()[()]
+        with hdf5.reading(f"{self.path}: sample_ids"):
+            return self._group(condition)["sample_ids"].asstr()[()]
 
     def grams(self, condition: tuple[str, int], tokens: str) -> torch.Tensor:
         """Gram matrices float32 (layers, minibatches, n, n)."""
@@ -121,4 +123,4 @@ class GramFile(hdf5.OpenFile):
             return Moments(*(group[name][()] for name in ("mean", "product", "per_sample")))
 
     def _group(self, condition: tuple[str, int]) -> h5py.Group:
-        return self._file[f"{condition[0]}/{condition[1]}"]
+        return self._part(f"{condition[0]}/{condition[1]}")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import h5py
 import hdf5plugin
 
 from withstand.errors import WithstandError
-from withstand.files import atomic_output
+from withstand.files import Facts, atomic_output, made_by_another_version
+from withstand.integrity import damage
 
 _SPARE_BYTES = 1 << 21
 
@@ -33,6 +35,7 @@ def create(path: str | Path) -> Iterator[h5py.File]:
             :func:`writing` of its own.
     """
     with atomic_output(path) as temporary:
+        check_space(Path(path), 0)
         with writing(path):
             file = h5py.File(temporary, "w", locking=False, track_order=True)
         try:
@@ -64,15 +67,34 @@ class OpenFile:
     def close(self) -> None:
         self._file.close()
 
+    def _attribute(self, name: str) -> Any:
+        return self._found(self._file.attrs, name)
+
+    def _part(self, name: str) -> h5py.Group | h5py.Dataset:
+        return self._found(self._file, name)
+
+    def _found(self, things: Mapping, name: str) -> Any:
+        try:
+            return things[name]
+        except KeyError:
+            raise Hdf5Error(made_by_another_version(self.path, f"'{name}'")) from None
+
+    def _facts(self, name: str) -> Facts:
+        """An attribute that is JSON."""
+        return Facts(self.path, json.loads(self._attribute(name)))
+
 
 def _open(path: Path, kind: str) -> h5py.File:
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise Hdf5Error(f"{path}: not a readable HDF5 file ({reason(error)}); delete it and run again") from error
-    if file.attrs.get("format") != kind:
+        told = damage(path) or reason(error)
+        raise Hdf5Error(f"{path}: not a readable HDF5 file ({told}); delete it and run again") from error
+    found = file.attrs.get("format")
+    if found != kind:
         file.close()
-        raise Hdf5Error(f"{path}: an HDF5 file, but not of the format {kind}")
+        own = f"{found}, " if str(found).startswith("withstand-") else ""
+        raise Hdf5Error(f"{path}: an HDF5 file, but {own}not of the format {kind}; delete it and run again")
     return file
 
 
@@ -90,8 +112,8 @@ def reading(what: str | Path) -> Iterator[None]:
     """Tell what HDF5 says of damaged data: file, and part of it."""
     try:
         yield
-    except OSError as error:
-        raise Hdf5Error(f"{what} cannot be read ({reason(error)})") from error
+    except (OSError, KeyError) as error:
+        raise Hdf5Error(f"{what} cannot be read ({reason(error)}); delete the file and run again") from error
 
 
 def check_space(path: Path, count: int) -> None:

@@ -228,40 +228,41 @@ class ImageFile(hdf5.OpenFile):
     format = FORMAT
 
     def __len__(self) -> int:
-        return self._file["labels"].shape[0]
+        return self._part("labels").shape[0]
 
     @property
     def size(self) -> int:
         """Height and width of the images, in pixels."""
-        return int(self._file.attrs["height"])
+        return int(self._attribute("height"))
 
     @property
     def origin(self) -> dict:
         """How the file was made."""
-        return json.loads(self._file.attrs["origin"])
+        return self._facts("origin")
 
     @property
     def content(self) -> str:
         """A digest of samples and pixels: equal for files that hold the same."""
-        return str(self._file.attrs["content"])
+        return str(self._attribute("content"))
 
     @cached_property
     def samples(self) -> Samples:
         """Sample ids, labels and the label space."""
-        return Samples(
-            ids=list(self._file["sample_ids"].asstr()[()]),
-            labels=self._file["labels"][()],
-            class_names=list(self._file["class_names"].asstr()[()]),
-            subset=self._file["subset"][()],
-            label_space=str(self._file.attrs["label_space"]),
-            texture_labels=self._file["texture_labels"][()] if "texture_labels" in self._file else None,
-            categories=self._categories(),
-        )
+        with hdf5.reading(f"{self.path}: samples"):
+            return Samples(
+                ids=list(self._part("sample_ids").asstr()[()]),
+                labels=self._part("labels")[()],
+                class_names=list(self._part("class_names").asstr()[()]),
+                subset=self._part("subset")[()],
+                label_space=str(self._attribute("label_space")),
+                texture_labels=self._part("texture_labels")[()] if "texture_labels" in self._file else None,
+                categories=self._categories(),
+            )
 
     def _categories(self) -> list[list[int]] | None:
         if "categories" not in self._file:
             return None
-        return [outputs.tolist() for outputs in self._file["categories"][()]]
+        return [outputs.tolist() for outputs in self._part("categories")[()]]
 
     @property
     def conditions(self) -> list[tuple[str, int, int]]:
@@ -278,7 +279,7 @@ class ImageFile(hdf5.OpenFile):
 
         ``samples`` is a slice, or indices in any order.
         """
-        group = self._file[corruption]
+        group = self._part(corruption)
         rows = np.arange(len(self))[samples]
         with hdf5.reading(f"{self.path}: {corruption}"):
             if "images" in group and isinstance(samples, slice):

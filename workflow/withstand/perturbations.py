@@ -118,28 +118,28 @@ class PerturbationFile(hdf5.OpenFile):
     @property
     def facts(self) -> dict:
         """The attack, the model, its images, versions."""
-        return json.loads(self._file.attrs["facts"])
+        return self._facts("facts")
 
     @property
     def failure(self) -> str:
         """Why there are no perturbations; empty where there are."""
-        return str(self._file.attrs["failure"])
+        return str(self._attribute("failure"))
 
     @property
     def content(self) -> str:
         """A digest of ids and perturbations: equal for files that hold the same."""
-        return str(self._file.attrs["content"])
+        return str(self._attribute("content"))
 
     @property
     def unit(self) -> Fraction | None:
         """What whole numbers count, in [0, 1] pixel space; None where perturbations are real."""
-        text = self._file.attrs["unit"]
+        text = self._attribute("unit")
         return Fraction(text) if text else None
 
     @cached_property
     def sample_ids(self) -> list[str]:
         with hdf5.reading(f"{self.path}: sample_ids"):
-            return list(self._file["sample_ids"].asstr()[()])
+            return list(self._part("sample_ids").asstr()[()])
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -150,21 +150,21 @@ class PerturbationFile(hdf5.OpenFile):
     def images(self) -> list[str]:
         """A digest of the pixels of each sample."""
         with hdf5.reading(f"{self.path}: images"):
-            return list(self._file["images"].asstr()[()])
+            return list(self._part("images").asstr()[()])
 
     def examples(self) -> np.ndarray:
         """The images of the first few samples: uint8 (n, height, width, 3)."""
         with hdf5.reading(f"{self.path}: examples"):
-            return self._file["examples"][()]
+            return self._part("examples")[()]
 
     def magnitude(self) -> np.ndarray:
         """Mean absolute perturbation of each pixel: float64 (height, width), in [0, 1] pixel space."""
         with hdf5.reading(f"{self.path}: magnitude"):
-            return self._file["magnitude"][()]
+            return self._part("magnitude")[()]
 
     def read(self, rows: slice | np.ndarray) -> np.ndarray:
         """Perturbations as stored, of a slice or of some rows: int8 or float16 (n, height, width, 3)."""
-        stored = self._file["perturbations"]
+        stored = self._part("perturbations")
         with hdf5.reading(f"{self.path}: perturbations"):
             if isinstance(rows, slice):
                 return stored[rows]

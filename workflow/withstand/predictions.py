@@ -26,19 +26,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from withstand.errors import WithstandError
 from withstand.files import atomic_output
+from withstand.parquet import METADATA, ParquetFileError, read_notes
 
-METADATA = b"withstand"
 LABEL_MODES = ("all", "subset", "categories")
 MAIN_MODES = ("all", "categories")
 """Of a set, the one that figures and claims are in: over all that a model may answer."""
 
 MAX_STORED_LOGITS = 100
-
-
-class PredictionFileError(WithstandError):
-    """A file that does not hold predictions."""
 
 
 NEVER = -1
@@ -120,12 +115,12 @@ def read_facts(path: Path) -> dict:
     """The metadata of a file of predictions.
 
     Raises:
-        PredictionFileError: if it is none.
+        ParquetFileError: if it is missing, damaged, or none.
     """
-    try:
-        return json.loads(pq.read_schema(path).metadata[METADATA])
-    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
-        raise PredictionFileError(f"{path}: not a file of predictions ({type(error).__name__})") from error
+    facts = read_notes(path)
+    if not facts:
+        raise ParquetFileError(f"{path}: not a file of predictions; delete it and run again")
+    return facts
 
 
 def _array(values, kind: pa.DataType) -> pa.Array:

@@ -21,7 +21,8 @@ _NEUTRAL = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         *("datasets.archives", "datasets.catalogue", "datasets.download", "datasets.partial", "datasets.splits"),
-        *("cards", "datasets.transfer", "errors", "files", "prefetch", "progress", "provenance", "run"),
+        *("cards", "datasets.transfer", "errors", "files", "integrity", "parquet", "prefetch", "progress"),
+        *("provenance", "run"),
     )
 )
 """Modules that carry results, or say how many there are, but do not shape them."""

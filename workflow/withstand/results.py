@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from withstand.errors import WithstandError, nearest
+from withstand.integrity import damage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,10 +38,10 @@ class Tables(Mapping):
         self._read: dict[str, pd.DataFrame] = {}
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        import pandas as pd
+        from withstand.parquet import read_frame
 
         if name not in self._read:
-            self._read[name] = pd.read_parquet(self._files[name])
+            self._read[name] = read_frame(self._files[name])
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:
@@ -99,6 +100,8 @@ class Results:
     def run(self) -> dict:
         """What ran, with which config and versions, for how long (``run.json``); empty before the first run's end."""
         path = self.folder / "run.json"
+        if why := damage(path):
+            raise ResultsError(f"{path}: {why}; delete it, and the next run writes it")
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @property
@@ -131,14 +134,15 @@ class Results:
             ResultsError: if there is no such name, column, or combination.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
+
+        from withstand.parquet import read_schema, read_table
 
         files = self.prediction_files()
         for key, wanted in zip(PREDICTION_KEYS, (model, dataset, family), strict=True):
             files = self._chosen(files, key, wanted)
         if not files:
             raise ResultsError(f"{self.folder} has no predictions of this model, dataset and family together")
-        schemas = {path: pq.read_schema(path) for path in files}
+        schemas = {path: read_schema(path) for path in files}
         known = list(dict.fromkeys(name for schema in schemas.values() for name in schema.names))
         for name in columns or ():
             if name not in known:
@@ -146,7 +150,7 @@ class Results:
         parts = []
         for path, names in files.items():
             kept = schemas[path].names if columns is None else [name for name in columns if name in schemas[path].names]
-            table = pq.read_table(path, columns=kept).replace_schema_metadata()
+            table = read_table(path, kept).replace_schema_metadata()
             for place, (key, value) in enumerate(names.items()):
                 same = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), len(table)), [value])
                 table = table.add_column(place, key, same)

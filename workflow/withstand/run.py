@@ -11,19 +11,21 @@ import json
 import os
 import platform
 import select
-import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from withstand.errors import WithstandError
 from withstand.files import try_lock, write_text
+from withstand.integrity import find_damaged
 from withstand.provenance import versions
 
 RUN_VARIABLE = "WITHSTAND_RUN"
@@ -31,9 +33,6 @@ RUN_VARIABLE = "WITHSTAND_RUN"
 
 LOCK_VARIABLE = "WITHSTAND_LOCK"
 """Environment variable that tells them which file that process has locked."""
-
-IMAGE_VARIABLE = "WITHSTAND_IMAGE"
-"""Environment variable that names the image in which steps run with ``--sdm apptainer``: a file or an address."""
 
 _GRACE = 5.0
 _LOOK_AGAIN = 3.0
@@ -44,15 +43,12 @@ class RunningError(WithstandError):
     """Another run of the same study is under way."""
 
 
-class DeploymentError(WithstandError):
-    """Steps cannot run in the environment that was asked for."""
-
-
 class Run:
     """A run of one study, from the lock to the record."""
 
     def __init__(self, study: str, results: Path = Path("results")) -> None:
         self.study, self.folder = study, results / study
+        self._lock: object | None = None
 
     def start(self) -> None:
         """Take the lock, sweep up what a killed run left half written, and let steps know who runs them.
@@ -63,8 +59,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / ".lock"
         self._lock = _take_lock(path, self.study)
-        for leftover in self.folder.rglob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+        self._sweep()
         shared = (self.folder.parent / name for name in ("weights", "downloads"))
         for leftover in (path for folder in shared for path in folder.rglob(".*.tmp")):
             if time.time() - leftover.stat().st_mtime > _STALE:  # other studies may be writing here
@@ -72,6 +67,39 @@ class Run:
         os.environ[RUN_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}"
         os.environ[LOCK_VARIABLE] = str(path.absolute())
         self._started = datetime.now(UTC)
+
+    def _sweep(self) -> None:
+        for leftover in self.folder.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def watch(self, workflow, shared: Iterable[str]) -> None:
+        """See to it that Snakemake, when it plans jobs, starts the run if it is one, and makes damaged files again.
+
+        Parsing the Snakefile also serves dry-runs, reports and linting, which are told from a run only then.
+
+        Args:
+            workflow: Snakemake's.
+            shared: files and folders that the study uses besides its own.
+        """
+        places, plan_jobs = [str(self.folder), *shared], workflow._build_dag
+
+        def build() -> None:
+            is_asked_to_run = workflow.executor_plugin is not None
+            if is_asked_to_run and not workflow.dryrun and self._lock is None:
+                try:
+                    self.start()
+                except (WithstandError, OSError) as error:
+                    from snakemake.exceptions import WorkflowError
+
+                    raise WorkflowError(str(error)) from None
+            damaged = find_damaged(places)
+            workflow.dag.forcefiles.update(map(str, damaged))
+            plan_jobs()
+            if is_asked_to_run:
+                for note in _notes(workflow.dag, damaged):
+                    print(note, file=sys.stderr)
+
+        workflow._build_dag = build
 
     def check_job(self) -> None:
         """In a job of a cluster: make sure that the run that submitted it has not been replaced.
@@ -84,6 +112,7 @@ class Run:
 
     def record(self, config: Mapping, status: str) -> None:
         """Write ``run.json``: what ran, with what, on what, for how long, and how it ended."""
+        self._sweep()  # a step of a killed run may have begun a file after that run's end
         finished = datetime.now(UTC)
         facts = {
             "study": self.study,
@@ -98,7 +127,10 @@ class Run:
             "commit": _commit(),
             "config": dict(config),
         }
-        write_text(self.folder / "run.json", json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
+        try:
+            write_text(self.folder / "run.json", json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
+        except WithstandError as error:  # the run has ended, and what it made is there
+            print(f"Note: {error}", file=sys.stderr)
 
     def outcome(self) -> str:
         """Where the results lie, and what a reader should know first, for the end of a run."""
@@ -113,52 +145,30 @@ class Run:
         return "\n".join(lines + [f"Note: {warning}" for warning in warnings(accuracy, failures)])
 
 
-def use_environment(methods: Collection[str]) -> str | None:
-    """Prepare this process, and the jobs that it starts, for the environment in which steps run.
-
-    Args:
-        methods: what Snakemake deploys software by: ``conda``, ``apptainer``, both or none.
-
-    Returns the image for ``apptainer``.
-
-    Raises:
-        DeploymentError: if there is no image, or it could not run the code of this folder.
-    """
-    if "apptainer" in methods:
-        return _use_image(os.environ.get(IMAGE_VARIABLE, ""))
-    own, others = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
-    if "conda" not in methods:
-        os.environ["PATH"] = own + os.pathsep + others  # whether or not the environment is activated
-    elif sys.prefix != sys.base_prefix:
-        # conda puts its programs where those of its base are, which may be behind a venv's
-        kept = [folder for folder in others.split(os.pathsep) if folder != own]
-        os.environ["PATH"] = os.pathsep.join([*kept, own])
-    return None
-
-
-def _use_image(image: str) -> str:
-    if not image:
-        raise DeploymentError(f"--sdm apptainer: {IMAGE_VARIABLE} names no image (docs/scale.md)")
-    if "://" not in image and not Path(image).exists():
-        raise DeploymentError(f"--sdm apptainer: {IMAGE_VARIABLE}: there is no {image}")
-    code = Path(__file__).resolve().parents[1]
-    if code != Path("workflow").resolve():
-        raise DeploymentError(
-            f"--sdm apptainer: withstand is installed in {code}, which an image does not see;"
-            " install it from here: pip install --no-deps --editable ."
+def _notes(graph, damaged: Mapping[Path, str]) -> list[str]:
+    """What is not as it should be among the results, given Snakemake's graph of jobs."""
+    made = {Path(path) for job in graph.jobs for path in job.output}
+    notes = []
+    for path, reason in damaged.items():
+        then = "is made again" if path in made else "no job of this run makes it"
+        notes.append(f"{path} is damaged ({reason}): {then}")
+    unknown = [job for job in graph.jobs if graph.reason(job).no_metadata and not graph.needrun(job)]
+    if unknown:
+        count = sum(len(job.output) for job in unknown)
+        notes.append(
+            f"Snakemake has no record of how {count} files were made, and takes them as they are; "
+            "with --forceall it makes all files again"
         )
-    # params carry digests of the code in this folder, so that is what must run, and not the image's copy
-    prefix = "APPTAINERENV_" if shutil.which("apptainer") else "SINGULARITYENV_"
-    os.environ[f"{prefix}PYTHONPATH"] = str(code)
-    return image
+    return notes
 
 
 def seconds_by_rule(benchmarks: Path) -> dict[str, float]:
     """Seconds spent in each rule, over the latest execution of each of its jobs."""
     totals: dict[str, float] = {}
     for path in sorted(benchmarks.glob("*/*.jsonl")):
-        seconds = sum(json.loads(line)["s"] for line in path.read_text(encoding="utf-8").splitlines())
-        totals[path.parent.name] = round(totals.get(path.parent.name, 0.0) + seconds, 2)
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError, KeyError, TypeError):  # cut off by a kill, or a full disk
+                totals[path.parent.name] = round(totals.get(path.parent.name, 0.0) + json.loads(line)["s"], 2)
     return totals
 
 
@@ -177,6 +187,16 @@ def die_with_run() -> None:
     except OSError:
         return
     _end_after(lambda: select.select([descriptor], [], []))
+
+
+def begin_log() -> None:
+    """Write a first line where a run keeps the output of this step.
+
+    A log that has a block of the disk has room for the error that is told when the disk has become full.
+    """
+    if os.environ.get(RUN_VARIABLE) and stat.S_ISREG(os.fstat(sys.stderr.fileno()).st_mode):
+        now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+        print(f"begun at {now} by process {os.getpid()} on {socket.gethostname()}", file=sys.stderr, flush=True)
 
 
 def _end_after(wait: Callable[[], object]) -> None:

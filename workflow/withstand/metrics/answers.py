@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from withstand.files import atomic_output
 from withstand.metrics.conditions import CLEAN, Condition
+from withstand.parquet import open_file, reading
 
 KEYS = ("dataset", "policy", "label_mode")
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -136,7 +137,7 @@ class _Index:
     """The row groups of a file by (dataset, policy, label mode), then corruption."""
 
     def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
+        self._path, self._file = path, open_file(path, SCHEMA.names)
         self.groups: dict[tuple[str, ...], dict[str, int]] = {}
         names = [*KEYS, "corruption"]
         places = [SCHEMA.names.index(name) for name in names]
@@ -147,10 +148,12 @@ class _Index:
 
     def ids(self, keys: tuple[str, ...]) -> np.ndarray:
         group = next(iter(self.groups[keys].values()))
-        return self._file.read_row_group(group, columns=["sample_id"])["sample_id"].to_numpy()
+        with reading(self._path):
+            return self._file.read_row_group(group, columns=["sample_id"])["sample_id"].to_numpy()
 
     def right(self, keys: tuple[str, ...], corruption: str) -> tuple[np.ndarray, int]:
-        table = self._file.read_row_group(self.groups[keys][corruption], columns=["right", "trials"])
+        with reading(self._path):
+            table = self._file.read_row_group(self.groups[keys][corruption], columns=["right", "trials"])
         return table["right"].to_numpy(), table["trials"][0].as_py()
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from withstand.parquet import open_file, read_schema, reading
 from withstand.predictions import LABEL_MODES
 
 CLEAN = "clean"
+_KEYS = ["corruption", "severity"]
 
 POOLED_BY = (
     ("family", "corruption"),
@@ -56,7 +57,7 @@ class Condition:
 
 def modes_of(path: Path) -> list[str]:
     """The label modes of a file of predictions."""
-    names = pq.read_schema(path).names
+    names = read_schema(path).names
     return [mode for mode in LABEL_MODES if f"correct_{mode}" in names]
 
 
@@ -67,13 +68,13 @@ def read_conditions(files: Mapping[str, Path], mode: str) -> list[Condition]:
 
 def sample_ids(path: Path) -> pa.Array:
     """The ids of a file's samples, which all its conditions share: strings (images)."""
-    file = pq.ParquetFile(path)
     first, parts = None, []
-    for group in range(file.num_row_groups):
-        keys = file.read_row_group(group, columns=["corruption", "severity"]).slice(0, 1).to_pylist()[0]
-        first = first or keys
-        if keys == first:
-            parts += file.read_row_group(group, columns=["sample_id"])["sample_id"].chunks
+    with open_file(path, [*_KEYS, "sample_id"]) as file, reading(path):
+        for group in range(file.num_row_groups):
+            keys = file.read_row_group(group, columns=_KEYS).slice(0, 1).to_pylist()[0]
+            first = first or keys
+            if keys == first:
+                parts += file.read_row_group(group, columns=["sample_id"])["sample_id"].chunks
     return pa.concat_arrays(parts)
 
 
@@ -97,15 +98,20 @@ def pooled(conditions: Sequence[Condition], complete: bool) -> Iterator[tuple[di
             yield dict.fromkeys(("family", "corruption", "severity")) | dict(zip(kept, key, strict=True)), group
 
 
+def _row_groups(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict, pa.Table]]:
+    """Corruption and severity of each row group of a file, with some of its columns."""
+    with open_file(path, [*_KEYS, *columns]) as file, reading(path):
+        for group in range(file.num_row_groups):
+            keys = file.read_row_group(group, columns=_KEYS).slice(0, 1).to_pylist()[0]
+            yield keys, file.read_row_group(group, columns=columns)
+
+
 def _conditions(family: str, path: Path, mode: str) -> list[Condition]:
     """The conditions of a file. A row group holds one shard's samples under one condition, in their order."""
     names = ("correct", "top5_probability", "label_probability", "squared_probability")
     columns = ["loss", *(f"{name}_{mode}" for name in names)]
-    file = pq.ParquetFile(path)
     parts: dict[tuple[str, int], list[list[np.ndarray]]] = {}
-    for group in range(file.num_row_groups):
-        key = file.read_row_group(group, columns=["corruption", "severity"]).slice(0, 1).to_pylist()[0]
-        table = file.read_row_group(group, columns=columns)
+    for key, table in _row_groups(path, columns):
         loss, correct, top, of_label, squared = (table[name].combine_chunks() for name in columns)
         confidence = top.flatten().to_numpy()[:: top.type.list_size]
         if mode == "subset":  # the loss of the file is over all outputs

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from withstand.metrics.intervals import mean_interval, wilson
+from withstand.parquet import read_frame, read_table
 from withstand.predictions import LABEL_MODES, read_facts
 
 CONDITION = ["corruption", "severity"]
@@ -157,12 +157,12 @@ def mean(values: np.ndarray) -> dict:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    return pq.read_table(path).to_pandas()
+    return read_frame(path)
 
 
 def _read_lesions(path: Path) -> pd.DataFrame:
     """Rows with the ``block`` that is removed alone, -1 for none or several, in place of lists of blocks."""
-    table = pq.read_table(path)
+    table = read_table(path)
     counts, numbers = (function(table["blocks"]).to_numpy() for function in (pc.list_value_length, pc.list_flatten))
     alone = counts == 1
     block = np.full(len(counts), -1)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from withstand.metrics.intervals import wilson
+from withstand.parquet import read_schema, read_table
 from withstand.predictions import LABEL_MODES
 
 METRICS = ("shape_accuracy", "texture_accuracy", "shape_bias")
@@ -25,10 +25,10 @@ def shape_bias_rows(path: Path) -> pd.DataFrame:
     Returns columns label_mode, metric, value, low, high (95% Wilson interval), n (the denominator) and images (all).
     The shape bias of a model that named neither class of any image has no value.
     """
-    names = pq.read_schema(path).names
+    names = read_schema(path).names
     rows = []
     for mode in (mode for mode in LABEL_MODES if f"texture_correct_{mode}" in names):
-        table = pq.read_table(path, columns=[f"correct_{mode}", f"texture_correct_{mode}"])
+        table = read_table(path, columns=[f"correct_{mode}", f"texture_correct_{mode}"])
         images = len(table)
         shape, texture = (int(column.to_numpy().sum()) for column in table.columns)
         counts = ((shape, images), (texture, images), (shape, shape + texture))

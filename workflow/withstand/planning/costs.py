@@ -185,13 +185,14 @@ def seconds_of(benchmark: Path) -> float | None:
 
 def _ran_on(results: Path, each: Work, device: Device) -> bool:
     """Whether a model ran on a device, as its predictions say; those of a reference model do not say it."""
-    from withstand.predictions import PredictionFileError, read_facts
+    from withstand.parquet import ParquetFileError
+    from withstand.predictions import read_facts
 
     model = each.wildcards.get("model", "*")
     for path in sorted(results.glob(f"predictions/{model}/*/*.parquet")):
         try:
             return device.told in read_facts(path).get("device", "cpu")
-        except PredictionFileError:
+        except ParquetFileError:
             continue
     return False
 

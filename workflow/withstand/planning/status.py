@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from withstand.config import Study
+from withstand.integrity import damage
 from withstand.planning import anatomy, costs, counts
 from withstand.planning.jobs import Job, stages
 
@@ -58,6 +59,7 @@ class Status:
         failed_models: what failed of models, and why; the jobs of such models are done.
         seconds: how long what is not done would take one job after the other; None where nothing can be told yet.
         at_once: how many jobs the run under way does at a time.
+        damaged: files that are not whole, and why; their jobs are not done.
     """
 
     study: str
@@ -66,6 +68,7 @@ class Status:
     failed_models: Sequence[tuple[str, str]]
     seconds: float | None
     at_once: float
+    damaged: Mapping[Path, str]
 
     def count(self, found: Iterable[Found]) -> dict[str, int]:
         """Jobs by state."""
@@ -101,7 +104,9 @@ def status(study: Study, jobs: Sequence[Job]) -> Status:
     found = [judge(job, lock, written) for job in jobs]
     open_jobs = [each for each in found if each.state != "done"]
     seconds = _left(study, folder, found) if open_jobs else 0.0
-    return Status(study.study, lock, found, failed_models(study, folder), seconds, _at_once(found, lock))
+    reasons = {path: damage(path) for job in jobs for path in job.outputs}
+    damaged = {path: reason for path, reason in reasons.items() if reason}
+    return Status(study.study, lock, found, failed_models(study, folder), seconds, _at_once(found, lock), damaged)
 
 
 def find_lock(path: Path) -> Lock | None:
@@ -199,12 +204,11 @@ def failed_models(study: Study, folder: Path) -> list[tuple[str, str]]:
     }
     table = folder / "tables" / "failures.parquet"
     if table.exists():
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        from withstand.parquet import ParquetFileError, read_table
 
         try:
-            lines = pq.read_table(table).to_pylist()
-        except (OSError, pa.ArrowException):  # the run that makes it anew will tell
+            lines = read_table(table, ["model", "dataset", "family", "reason"]).to_pylist()
+        except ParquetFileError:  # the run that makes it anew will tell
             lines = []
         for line in lines:
             if f"models.{line['model']}" not in found and line["model"] in study.models:
@@ -277,6 +281,7 @@ def as_data(found: Status) -> Mapping:
         },
         "running": [_told(each) for each in found.found if each.state == "running"],
         "failed": [_told(each) for each in found.found if each.state == "failed"],
+        "damaged": {str(path): reason for path, reason in found.damaged.items()},
         "failed_models": [{"what": what, "reason": reason} for what, reason in found.failed_models],
         "seconds_left": found.seconds if found.seconds is None else round(found.seconds, 1),
         "jobs_at_once": round(found.at_once, 2),

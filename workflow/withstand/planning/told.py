@@ -148,6 +148,8 @@ def status(found: Status) -> str:
     running = [each for each in found.found if each.state == "running"]
     for each in running:
         lines += _wrapped(f"Running: {each.job.name}{': ' if each.told else ''}{each.told}")
+    for path, reason in found.damaged.items():
+        lines += _wrapped(f"Damaged: {path} ({reason}); the next run makes it again")
     for what, reason in found.failed_models:
         lines += _wrapped(f"Left out, as tables tell: {what}: {reason}")
     return "\n".join([*lines, *_wrapped(_left(found, len(failed)))])

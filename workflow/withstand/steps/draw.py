@@ -13,6 +13,7 @@ from withstand.figures.style import Style, figure_style, nothing, save, words
 from withstand.files import write_text
 from withstand.images import ImageFile
 from withstand.metrics.trends import CLEAN_POLICIES
+from withstand.parquet import read_frame
 
 
 def draw_table(
@@ -41,7 +42,7 @@ def draw_table(
 
     Where no model has the results that are drawn, the figure says so.
     """
-    rows = pd.read_parquet(table)
+    rows = read_frame(table)
     if datasets:
         rows = rows[rows["dataset"].isin(datasets)]
     if policy is not None:
@@ -51,10 +52,10 @@ def draw_table(
     if family is not None:
         rows = rows[rows["family"] == family]
     module = import_module(f"withstand.figures.{kind}")
-    about = pd.read_parquet(models)
+    about = read_frame(models)
     drawn = rows if rows.empty else module.select(rows, about)
     if reproduction is not None and not drawn.empty:
-        drawn = module.with_published(drawn, pd.read_parquet(reproduction), about)
+        drawn = module.with_published(drawn, read_frame(reproduction), about)
     with figure_style():
         if drawn.empty:
             where = f" on {', '.join(datasets)}" if datasets else ""
@@ -87,7 +88,7 @@ def draw_perturbations(
 
     with ExitStack() as stack:
         opened = [stack.enter_context(PerturbationFile(path)) for path in files]
-        drawn = perturbations.select(opened, pd.read_parquet(table), pd.read_parquet(models))
+        drawn = perturbations.select(opened, read_frame(table), read_frame(models))
         with figure_style():
             figure = perturbations.draw(drawn, Style(**style)) if drawn else nothing("No model could be attacked.")
             save(figure, svg, png, Style(**style).dpi)

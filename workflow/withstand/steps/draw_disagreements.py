@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from withstand.errors import WithstandError
 from withstand.figures import disagreements
 from withstand.figures.style import Style, figure_style, nothing, save
@@ -15,6 +13,7 @@ from withstand.files import write_text
 from withstand.images import ImageFile
 from withstand.metrics.answers import Answers, read_answers
 from withstand.metrics.conditions import modes_of
+from withstand.parquet import read_table
 from withstand.predictions import read_facts
 
 
@@ -90,7 +89,7 @@ def _answers(files: Mapping[str, Path], facts: Mapping, mode: str) -> tuple[Answ
 
 def _named(predictions: Path, mode: str) -> dict[str, int]:
     """The class that a model named for each clean image."""
-    table = pq.read_table(predictions, columns=["sample_id", f"top5_{mode}"])
+    table = read_table(predictions, columns=["sample_id", f"top5_{mode}"])
     top = table[f"top5_{mode}"].combine_chunks()
     best = top.flatten().to_numpy()[:: top.type.list_size]
     return dict(zip(table["sample_id"].to_pylist(), best.tolist(), strict=True))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from withstand.errors import ModelError, NotApplicableError
 from withstand.hdf5 import Hdf5Error
-from withstand.predictions import PredictionFileError, read_facts
+from withstand.parquet import ParquetFileError
+from withstand.predictions import read_facts
 from withstand.steps.models import read_card
 from withstand.steps.predict import ImageSet, LazyModel
 
@@ -90,7 +91,7 @@ def _is_current(experiment: Experiment, inputs: Mapping) -> bool:
     """Whether a file is there, of a model that did not fail, and made of the same inputs."""
     try:
         facts = _read_facts(experiment)
-    except (Hdf5Error, PredictionFileError):
+    except (Hdf5Error, ParquetFileError):
         return False
     return facts.get("inputs") == inputs and "failure" not in facts
 

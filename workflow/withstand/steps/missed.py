@@ -21,6 +21,7 @@ from withstand.datasets.registry import Source, picture
 from withstand.errors import WithstandError
 from withstand.files import atomic_output
 from withstand.images import Samples
+from withstand.parquet import read_table
 from withstand.predictions import METADATA
 from withstand.prefetch import in_order, prefetch
 from withstand.progress import progress
@@ -97,7 +98,7 @@ def find_missed(
 
 def read_missed(path: Path) -> list[str]:
     """The sample ids of a selection, in its order."""
-    return pq.read_table(path, columns=["sample_id"])["sample_id"].to_pylist()
+    return read_table(path, columns=["sample_id"])["sample_id"].to_pylist()
 
 
 def _batches(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from withstand import zoo
 from withstand.errors import ModelError, WithstandError
-from withstand.files import atomic_output, file_name, sha256, write_text
+from withstand.files import Facts, atomic_output, file_name, sha256, write_text
 from withstand.provenance import versions
 
 _ELSEWHERE = "run `snakemake weights --cores 1` where there is a network"
@@ -122,15 +122,15 @@ def write_card(model: str, spec: Mapping, weights: Path | None, output: Path) ->
     write_text(output, json.dumps(card, indent=1, sort_keys=True) + "\n")
 
 
-def read_card(path: Path) -> dict:
+def read_card(path: Path) -> Facts:
     """A model card.
 
     Raises:
         WithstandError: if the file is none.
     """
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        card["model"], card["failure"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        card = Facts(path, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise WithstandError(f"{path}: not a model card ({type(error).__name__}); delete it and run again") from error
+    card["model"], card["failure"]  # all cards say these
     return card

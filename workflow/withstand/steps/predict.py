@@ -17,6 +17,7 @@ from withstand import cards, predictions
 from withstand.computing import Computing
 from withstand.errors import ModelError
 from withstand.images import ImageFile
+from withstand.parquet import ParquetFileError
 from withstand.provenance import versions
 from withstand.steps.models import read_card
 from withstand.subsets import Subset
@@ -222,7 +223,7 @@ def is_current(output: Path, inputs: Mapping) -> bool:
     """Whether a file of predictions is there, of a model that did not fail, and made of the same inputs."""
     try:
         facts = predictions.read_facts(output)
-    except predictions.PredictionFileError:
+    except ParquetFileError:
         return False
     return facts.get("inputs") == inputs and "failure" not in facts
 

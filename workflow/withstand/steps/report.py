@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
-import pyarrow.parquet as pq
-
 from withstand.files import write_text
-from withstand.predictions import METADATA
+from withstand.parquet import read_frame, read_notes
 from withstand.report.figures import pictures
 from withstand.report.page import names_of, render
 from withstand.run import seconds_by_rule
@@ -31,8 +27,8 @@ def write_report(
 
     The same inputs give the same bytes.
     """
-    found = {path.stem: pd.read_parquet(path) for path in tables}
-    notes = {path.stem: json.loads((pq.read_schema(path).metadata or {}).get(METADATA, "{}")) for path in tables}
+    found = {path.stem: read_frame(path) for path in tables}
+    notes = {path.stem: read_notes(path) for path in tables}
     drawn, empty = pictures(figures, names_of(spec, found.get("models")), output)
     seconds = seconds_by_rule(benchmarks) if benchmarks is not None else {}
     write_text(output, render(spec, found, notes, drawn, empty, seconds))

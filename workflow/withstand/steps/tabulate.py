@@ -16,6 +16,7 @@ from withstand.metrics.accuracy import accuracy_rows
 from withstand.metrics.calibration import calibration_rows
 from withstand.metrics.conditions import CLEAN, modes_of, read_conditions, sample_ids
 from withstand.metrics.shape_bias import shape_bias_rows
+from withstand.parquet import read_frame, read_notes
 from withstand.predictions import METADATA, read_facts
 from withstand.steps.models import read_card
 
@@ -65,6 +66,9 @@ MODELS = pa.schema(
 )
 """One model a row: the facts of its card and what the config says of it. A patch size is in pixels of the input."""
 
+FACTS = ("parameters", "flops", "depth", "outputs", "label_space")
+"""What the table of models takes from cards as it is; the card of a model that failed may not have it."""
+
 FAILURES = pa.schema(
     [("model", pa.string()), ("dataset", pa.string()), ("family", pa.string()), ("reason", pa.string())]
 )
@@ -103,20 +107,19 @@ def summarise(predictions: Sequence[Path], accuracy: Path, calibration: Path, im
 
 def join_summaries(summaries: Sequence[Path], output: Path) -> None:
     """Join the models' tables to that of the study; failures and the versions behind the rows go into the metadata."""
-    read = [pq.read_table(path) for path in summaries]
-    notes = [json.loads(table.schema.metadata[METADATA]) for table in read]
+    notes = [read_notes(path) for path in summaries]
     versions = sorted({tuple(version) for note in notes for version in note["versions"]})
     behind = {
         "versions": [dict(zip(RESULT_LIBRARIES, version, strict=True)) for version in versions],
         "failures": [failure for note in notes for failure in note["failures"]],
     }
-    rows = pd.concat([table.to_pandas() for table in read])
+    rows = pd.concat([read_frame(path, ACCURACY.names) for path in summaries])
     write_table(rows, ACCURACY.with_metadata({METADATA: json.dumps(behind)}), output)
 
 
 def tabulate_failures(tables: Sequence[Path], output: Path) -> None:
     """Write what failed, and why, as the metadata of tables says it."""
-    notes = [json.loads((pq.read_schema(path).metadata or {}).get(METADATA, "{}")) for path in tables]
+    notes = [read_notes(path) for path in tables]
     failed = [failure for note in notes for failure in note.get("failures", [])]
     write_table(pd.DataFrame(failed, columns=FAILURES.names), FAILURES, output)
 
@@ -134,10 +137,10 @@ def tabulate_shape_bias(predictions: Sequence[Path], output: Path) -> None:
 def warnings(accuracy: Path, failures: Path) -> list[str]:
     """What a reader of the tables should know first: models that failed, and versions of libraries that mix."""
     lines = []
-    failed = pd.read_parquet(failures)
+    failed = read_frame(failures, FAILURES.names)
     for (model, reason), sets in failed.groupby(["model", "reason"], sort=False):
         lines.append(f"{model} failed on {len(sets)} image set{'s' * (len(sets) > 1)} and is missing there: {reason}")
-    versions = json.loads((pq.read_schema(accuracy).metadata or {}).get(METADATA, "{}")).get("versions", [])
+    versions = read_notes(accuracy).get("versions", [])
     if len(versions) > 1:
         mixed = "; ".join(", ".join(f"{name} {number}" for name, number in found.items()) for found in versions)
         lines.append(f"results of different versions stand in one table: {mixed}")
@@ -165,7 +168,7 @@ def _model_row(card: Mapping, descriptions: Mapping[str, Mapping]) -> dict:
         "precision": about.get("precision", "float32"),
         "weights": weights.get("file"),
         "weights_sha256": weights.get("sha256"),
-        **{key: card.get(key) for key in ("parameters", "flops", "depth", "outputs", "label_space")},
+        **{key: None if card["failure"] else card[key] for key in FACTS},
     }
 
 

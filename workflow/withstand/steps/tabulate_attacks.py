@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from withstand.datasets.registry import open_source
 from withstand.metrics.attacks import attack_rows, spatial_rows, transfer_rows
 from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, has_both, patch_borders, ratios
+from withstand.parquet import read_frame, read_schema, read_table
 from withstand.perturbations import PerturbationFile
 from withstand.predictions import LABEL_MODES, METADATA, read_facts
 from withstand.steps.models import read_card
@@ -104,7 +104,7 @@ def tabulate_transfer(transfers: Sequence[Path], clean: Sequence[Path], output: 
         if reason:
             failures.append(names | {"family": "transfer", "reason": reason})
             continue
-        rows = transfer_rows(_answers(of_model[facts["model"]]), pq.read_table(path).to_pandas())
+        rows = transfer_rows(_answers(of_model[facts["model"]]), read_frame(path))
         about = pd.DataFrame([_about(given) for given in facts["attacks"].values()])
         if len(rows):
             tables.append(rows.merge(about, on="attack").assign(**names, policy=facts["policy"]))
@@ -123,7 +123,7 @@ def tabulate_spatial(answers: Sequence[Path], clean: Sequence[Path], output: Pat
         if reason:
             failures.append(names | {"family": "spatial", "reason": reason})
             continue
-        table = pq.read_table(path).to_pandas()
+        table = read_frame(path)
         rows = spatial_rows(_answers(of_model[facts["model"]]), table, facts["transformations"])
         chosen = {key: facts["grid"][key] for key in ("rotation", "translation", "draws", "padding", "interpolation")}
         tables.append(rows.assign(**names, **chosen, policy=facts["policy"]))
@@ -205,8 +205,8 @@ def _answers(path: Path) -> pd.DataFrame:
     """The columns of predictions that tables of attacks are made of."""
     wanted = ["sample_id", "loss", "fell_at", "l2", "target", "top5_all"]
     wanted += [f"correct_{mode}" for mode in LABEL_MODES]
-    there = pq.read_schema(path).names
-    return pq.read_table(path, columns=[name for name in wanted if name in there]).to_pandas()
+    there = read_schema(path).names
+    return read_table(path, columns=[name for name in wanted if name in there]).to_pandas()
 
 
 def _about(attack: Mapping) -> dict:

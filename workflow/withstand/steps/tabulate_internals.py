@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from withstand.parquet import open_file
 from withstand.predictions import METADATA, read_facts
 from withstand.steps.tabulate import RESULT_LIBRARIES, write_table
 
@@ -152,7 +152,7 @@ def tabulate_similarity(
 
 def _tabulate(files: Sequence[Path], rows: Callable[[Path], pd.DataFrame], schema: pa.Schema, output: Path) -> None:
     facts = [read_facts(path) for path in files]
-    filled = [(path, about) for path, about in zip(files, facts, strict=True) if pq.read_metadata(path).num_rows]
+    filled = [(path, about) for path, about in zip(files, facts, strict=True) if open_file(path).metadata.num_rows]
     tables = [_with_facts(rows(path), about) for path, about in filled]
     _join(tables, facts, schema, output)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 
 from withstand.metrics.reproduction import reproduction_rows
+from withstand.parquet import read_frame
 from withstand.steps.tabulate import write_table
 
 REPRODUCTION = pa.schema(
@@ -60,5 +60,5 @@ def tabulate_reproduction(
         **{"accuracy": accuracy, "corruption_error": corruption_error, "attacks": attacks, "spatial": spatial},
         **{"shape_bias": shape_bias, "lesions": lesions, "attention_limit": attention_limit},
     }
-    tables = {name: pd.read_parquet(path) for name, path in given.items() if path is not None}
-    write_table(reproduction_rows(tables, pd.read_parquet(models), identities), REPRODUCTION, output)
+    tables = {name: read_frame(path) for name, path in given.items() if path is not None}
+    write_table(reproduction_rows(tables, read_frame(models), identities), REPRODUCTION, output)

@@ -15,7 +15,8 @@ from withstand.metrics.comparisons import comparison_rows
 from withstand.metrics.conditions import CLEAN
 from withstand.metrics.corruption_error import corruption_error_rows, has_imagenet_c
 from withstand.metrics.trends import CLEAN_POLICIES, effective_robustness_rows, trend_rows
-from withstand.steps.tabulate import write_table
+from withstand.parquet import read_frame
+from withstand.steps.tabulate import ACCURACY, MODELS, write_table
 
 _TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
 
@@ -115,7 +116,7 @@ def tabulate_trends(
         datasets: those whose images have one right answer.
         unshifted: those whose clean images are the reference's, in another size, say.
     """
-    rows, facts = pd.read_parquet(accuracy), pd.read_parquet(models)
+    rows, facts = read_frame(accuracy, ACCURACY.names), read_frame(models, MODELS.names)
     rows = rows[rows["dataset"].isin(datasets)]
     _write([trend_rows(rows, facts, reference, unshifted)], TRENDS, trends)
     found = effective_robustness_rows(rows, reference, unshifted)
@@ -128,7 +129,7 @@ def tabulate_claims(tables: Sequence[Path], settings: Settings, output: Path) ->
     Args:
         tables: of the study, each named as what it holds; claims about tables that are not there are undecided.
     """
-    evidence = Evidence({path.stem: pd.read_parquet(path) for path in tables})
+    evidence = Evidence({path.stem: read_frame(path) for path in tables})
     _write([claim_rows(evidence, settings)], CLAIMS, output)
 
 

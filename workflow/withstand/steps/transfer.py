@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from withstand.errors import ModelError
 from withstand.files import atomic_output
+from withstand.parquet import ParquetFileError, read_frame
 from withstand.perturbations import PerturbationFile
-from withstand.predictions import METADATA, PredictionFileError, read_facts
+from withstand.predictions import METADATA, read_facts
 from withstand.progress import progress
 from withstand.provenance import versions
 from withstand.steps.models import read_card
@@ -96,11 +97,11 @@ def _known_cells(path: Path, inputs: Mapping) -> tuple[dict[str, tuple[dict, pd.
     """The cells of an earlier file of the same inputs, each with what is known of it, and those that were left out."""
     try:
         facts = read_facts(path)
-    except PredictionFileError:
+    except ParquetFileError:
         return {}, {}
     if facts.get("inputs") != inputs or "failure" in facts:
         return {}, {}
-    rows = pq.read_table(path).to_pandas()
+    rows = read_frame(path)
     cells = rows["source"] + "/" + rows["attack"]
     return {cell: (about, rows[cells == cell]) for cell, about in facts["cells"].items()}, facts["left_out"]
 
