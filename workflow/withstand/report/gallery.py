@@ -23,8 +23,8 @@ SUFFIXES = {"image/svg+xml": "svg", "image/webp": "webp", "image/png": "png"}
 WIDTH = 900
 """Pixels that a picture is shown in at most."""
 
-SUMMARIES = ("overview", "claims")
-"""Parts of the report that tell of a study as a whole, which every study of a gallery has."""
+COMPARISONS = ("overview", "claims", "shift", "sizes", "texture")
+"""Parts of the report that tell models apart as a whole, which every study of a gallery has."""
 
 FINDINGS = 2
 """Sentences of a part; the report has them all."""
@@ -33,8 +33,8 @@ FINDINGS = 2
 def write_gallery(folders: Sequence[Path], output: Path) -> list[Path]:
     """Write a page of what studies found, and their figures, and return all files written.
 
-    A kind of figure is shown once, of the first dataset or attack of the first study that has it. What was written here
-    before is replaced.
+    Of a kind of figure, a study has one. Those that do not tell models apart as a whole
+    are only of the first study that has them. What was written here before is replaced.
 
     Args:
         folders: those of the studies' results, in the order of the page.
@@ -84,15 +84,17 @@ def _spec(study: Results) -> dict:
 
 
 def _once(drawn: Sequence[Picture]) -> list[Picture]:
-    """The first of each kind."""
-    first: dict[str, Picture] = {}
+    """One of each kind: of the first dataset, or of the last attack, since one of a single step shows least."""
+    chosen: dict[str, Picture] = {}
     for picture in drawn:
-        first.setdefault(kind_of(picture.name)[0], picture)
-    return list(first.values())
+        kind = kind_of(picture.name)[0]
+        if kind not in chosen or picture.part == "attacks":
+            chosen[kind] = picture
+    return list(chosen.values())
 
 
 def _is_new(picture: Picture, seen: set[str]) -> bool:
-    return picture.part in SUMMARIES or kind_of(picture.name)[0] not in seen
+    return picture.part in COMPARISONS or kind_of(picture.name)[0] not in seen
 
 
 def _parts(chosen: Sequence[Picture], shown: Sequence[str], found: Tables, names: Names) -> Iterator[str]:
