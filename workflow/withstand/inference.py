@@ -33,7 +33,7 @@ CPU_PIXELS = 1 << 19
 Result = TypeVar("Result")
 
 READ_AHEAD, ANSWERED_AHEAD = 4, 64
-"""Batches held ready while the model computes; and those whose answers may wait to be scored, which are small."""
+"""Batches held ready while the model computes; and, on a card, those whose answers may wait to be scored."""
 
 
 def predict_set(
@@ -76,7 +76,7 @@ def predict_set(
         progress(copies, f"{facts['model']} on {facts['dataset']}, {facts['family']}", "images") as advance,
     ):
         logits = []
-        for answers in prefetch(forward.stream(batches(chain([first], shards), batch_size)), ANSWERED_AHEAD):
+        for answers in forward.stream(batches(chain([first], shards), batch_size)):
             logits.append(answers.logits)
             advance(len(answers.logits))
             if answers.last:
@@ -290,10 +290,15 @@ class Forward:
         return self._answer(torch.from_numpy(images)).cpu()
 
     def stream(self, batches: Iterable[Batch]) -> Iterator[Answers]:
-        """Answers to one batch after the other; reading, copying to a card, and computing there go on side by side.
+        """Answers to one batch after the other, while the next are read.
 
-        Raises what a call does.
+        On a card they are computed ahead of what is done with them, and copies go on beside that; on a CPU, that would
+        only compete for its cores. Raises what a call does.
         """
+        answers = self._stream(batches)
+        return prefetch(answers, ANSWERED_AHEAD) if self._device.type == "cuda" else answers
+
+    def _stream(self, batches: Iterable[Batch]) -> Iterator[Answers]:
         for batch, pixels in prefetch(uploaded(batches, self._device), READ_AHEAD):
             if pixels.is_cuda:  # copied on another stream, which may not have its memory back before this one is done
                 pixels.record_stream(torch.cuda.current_stream(self._device))
