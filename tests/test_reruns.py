@@ -196,7 +196,7 @@ def test_touch_files(project):
         ("corruptions/digital.py", '"""Shrink the differences', '"""Make smaller the differences'),
         ("inference.py", "        parts, start = [], 0\n", "        # a comment\n        parts, start = [], 0\n"),
         ("metrics/calibration.py", "    rows = []\n", "    rows = (\n        []\n    )\n"),
-        ("steps/draw.py", "rows = pd.read_parquet(table)\n", "rows = pd.read_parquet(table)  # all\n"),
+        ("steps/draw.py", "rows = read_frame(table)\n", "rows = read_frame(table)  # all\n"),
         ("../../rules/inference.smk", "rule predict:\n", "# a comment\nrule predict:\n"),
     ],
 )

@@ -99,12 +99,14 @@ def test_damaged_files_are_named_and_made_again(tiny, tmp_path):
     assert (results / "small/images/test/digital/0000.h5").stat().st_size == 0, "a dry-run changes nothing"
     output = project.complete(*TABLES)
     for text in (looked, output):
-        told = dict(re.findall(r"^results/(\S+) is damaged \((.*)\): is made again$", text, re.MULTILINE))
+        told = dict(re.findall(r"^results/(\S+) is damaged \((.*)\), and is made again$", text, re.MULTILINE))
         assert told.keys() == spoiled.keys()
         half = sizes["small/images/test/clean/0000.h5"]
         assert told["small/images/test/clean/0000.h5"] == f"it ends at {half // 2:,} of {half:,} bytes"
         assert told["small/images/test/digital/0000.h5"] == "it is empty"
-        gone = "results/small/predictions/gone/digital.parquet is damaged (it is empty): no job of this run makes it"
+        gone = (
+            "results/small/predictions/gone/digital.parquet is damaged (it is empty), and no job of this run makes it"
+        )
         assert gone in text
     assert "Traceback" not in output
     (results / "small/predictions/gone/digital.parquet").unlink()

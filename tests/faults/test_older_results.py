@@ -129,7 +129,7 @@ def test_what_rules_that_are_gone_have_left_disturbs_nothing(tiny, tmp_path, mon
     (results / "images/test/of_old.h5").write_bytes(b"")
     code, output = project.run("--cores", "1", *TABLES)
     assert code == 0 and "Nothing to be done" in output
-    named = re.findall(r"^(\S+) is damaged .*: no job of this run makes it$", output, re.MULTILINE)
+    named = re.findall(r"^(\S+) is damaged .*, and no job of this run makes it$", output, re.MULTILINE)
     assert named == [f"results/small/{name}" for name in ("images/test/of_old.h5", "models/of_old.json")]
     monkeypatch.chdir(project.folder)
     garbage = CliRunner().invoke(main, ["gc", "config.yaml"]).stdout

@@ -151,7 +151,7 @@ def _notes(graph, damaged: Mapping[Path, str]) -> list[str]:
     notes = []
     for path, reason in damaged.items():
         then = "is made again" if path in made else "no job of this run makes it"
-        notes.append(f"{path} is damaged ({reason}): {then}")
+        notes.append(f"{path} is damaged ({reason}), and {then}")
     unknown = [job for job in graph.jobs if graph.reason(job).no_metadata and not graph.needrun(job)]
     if unknown:
         count = sum(len(job.output) for job in unknown)
@@ -194,9 +194,10 @@ def begin_log() -> None:
 
     A log that has a block of the disk has room for the error that is told when the disk has become full.
     """
-    if os.environ.get(RUN_VARIABLE) and stat.S_ISREG(os.fstat(sys.stderr.fileno()).st_mode):
-        now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-        print(f"begun at {now} by process {os.getpid()} on {socket.gethostname()}", file=sys.stderr, flush=True)
+    with suppress(OSError):
+        if os.environ.get(RUN_VARIABLE) and stat.S_ISREG(os.fstat(2).st_mode):
+            now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+            os.write(2, f"begun at {now} by process {os.getpid()} on {socket.gethostname()}\n".encode())
 
 
 def _end_after(wait: Callable[[], object]) -> None:
