@@ -80,22 +80,24 @@ def test_only_what_differs_is_said():
 @pytest.fixture
 def kept_settings():
     """Torch's settings of products, which are those of the process."""
-    libraries = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
-    before = [library.fp32_precision for library in libraries]
+    libraries = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [library.allow_tf32 for library in libraries]
     yield
-    for library, precision in zip(libraries, before, strict=True):
-        library.fp32_precision = precision
+    for library, allowed in zip(libraries, before, strict=True):
+        library.allow_tf32 = allowed
 
 
-@pytest.mark.parametrize(("precision", "products"), [("float32", "ieee"), ("tf32", "tf32"), ("bfloat16", "ieee")])
-def test_products_on_a_card_are_what_the_config_says(precision, products, kept_settings, monkeypatch):
+@pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True), ("bfloat16", False)])
+def test_products_on_a_card_are_what_the_config_says(precision, allowed, kept_settings, monkeypatch):
     """Torch's default is TF32 in convolutions, whatever is said of float32."""
-    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+    assert torch.backends.cudnn.allow_tf32
     network = nn.Conv2d(3, 3, 1)
     monkeypatch.setattr(network, "to", lambda *args, **kwargs: network)  # no card is needed to see the settings
     Computing(precision).prepare(network, "cuda")
-    assert torch.backends.cudnn.conv.fp32_precision == products
-    assert torch.backends.cuda.matmul.fp32_precision == products
+    assert torch.backends.cudnn.allow_tf32 == allowed
+    assert torch.backends.cuda.matmul.allow_tf32 == allowed
+    assert torch.backends.cudnn.conv.fp32_precision == ("tf32" if allowed else "none")
+    assert torch.get_float32_matmul_precision() == ("high" if allowed else "highest"), "which torch.compile asks for"
 
 
 def test_layout_is_that_of_images_on_a_cpu_and_where_it_is_chosen():

@@ -59,9 +59,8 @@ class Computing:
 
         device = torch.device(device)
         if device.type == "cuda":
-            products = "tf32" if self.precision == "tf32" else "ieee"
-            for library in (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
-                library.fp32_precision = products
+            # not by the newer fp32_precision: torch.compile reads these, and torch then refuses to say them
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
         if self.channels_last or device.type == "cpu":  # on a CPU, convolutions are up to four times as fast
             network = network.to(memory_format=torch.channels_last)
         network = network.to(device)
