@@ -1,6 +1,7 @@
 """``kill -9`` of Snakemake and of its steps, at random moments, until the study is done."""
 
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -21,11 +22,12 @@ def test_after_twenty_kills_the_results_are_those_of_an_undisturbed_run(finished
     tables = sorted(f"results/small/tables/{path.name}" for path in finished.folder.glob("results/small/tables/*.*"))
     victims = ["snakemake"] * OF_SNAKEMAKE + ["step"] * OF_STEPS
     choose.shuffle(victims)
+    whole = sum(project.planned(*tables).values())
     killed: Counter[str] = Counter()
     while victims:
         run = project.start("--cores", "2", *tables)
         try:
-            disturb(run, project, victims, choose, killed)
+            disturb(run, project, whole, victims, choose, killed)
         finally:
             run.kill()
         if run.wait() == 0:  # done before the list was
@@ -43,15 +45,24 @@ def test_after_twenty_kills_the_results_are_those_of_an_undisturbed_run(finished
 
 
 def disturb(
-    run: subprocess.Popen, project: Project, victims: list[str], choose: random.Random, killed: Counter
+    run: subprocess.Popen,
+    project: Project,
+    whole: int,
+    victims: list[str],
+    choose: random.Random,
+    killed: Counter,
 ) -> None:
-    """Kill steps of a run, and at last the run itself, as the list says, at moments that are told in jobs and seconds,
-    so that all stages are hit on however fast a machine; or let it end."""
+    """Kill steps of a run, and at last the run itself, as the list says, or let it end.
+
+    The moments are spread evenly over the ``whole`` of the study's jobs, so that all stages are hit, and all kills
+    take place, on however fast a machine. Some runs are killed while they still read the Snakefile, or plan.
+    """
     while victims:
-        moment = done(project) + choose.randint(0, 3)
-        while run.poll() is None and done(project) < moment:
+        due = whole * (1 - killed.total() / (OF_SNAKEMAKE + OF_STEPS + 5))
+        is_early = victims[0] == "snakemake" and choose.random() < 0.3
+        while not is_early and run.poll() is None and left(project) > due:
             time.sleep(0.05)
-        time.sleep(choose.uniform(0, 3))
+        time.sleep(choose.uniform(0, 3 if is_early else 1.5))
         if run.poll() is not None:
             return
         if victims[0] == "snakemake":
@@ -69,6 +80,8 @@ def disturb(
     run.wait(timeout=LONGEST_RUN)
 
 
-def done(project: Project) -> int:
-    """Jobs of the present run that have ended well."""
-    return project.output.read_text().count("Finished jobid")
+def left(project: Project) -> float:
+    """Jobs of the present run that are still to be done; infinitely many before it has planned them."""
+    output = project.output.read_text()
+    planned = re.search(r"^total +(\d+)$", output, re.MULTILINE)
+    return int(planned[1]) - output.count("Finished jobid") if planned else float("inf")
