@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from withstand.errors import WithstandError
 from withstand.files import try_lock, write_text
@@ -235,13 +236,21 @@ def _holder(host: str, pid: int | str) -> str:
 def _take_lock(path: Path, study: str) -> object:
     lock = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held until the process ends
     if not try_lock(lock):
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        raise RunningError(f"study '{study}' is being run already ({holder}); wait for that run or stop it")
+        raise RunningError(f"study '{study}' is being run already ({_named(lock)}); wait for that run or stop it")
     lock.truncate(0)
     lock.write(f"{_holder(socket.gethostname(), os.getpid())}since {datetime.now():%Y-%m-%d %H:%M:%S}")
     lock.flush()
     return lock
+
+
+def _named(lock: TextIO) -> str:
+    """Who has a lock, by its own word, which it writes a moment after it took it."""
+    for _ in range(20):
+        lock.seek(0)
+        if holder := lock.read().strip():
+            return holder
+        time.sleep(0.05)
+    return "unknown"
 
 
 def _commit() -> str | None:
