@@ -12,6 +12,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.numpy
 import yaml
 
 from benchmarks.comparison import Comparison
@@ -108,15 +112,27 @@ def _written(planned: dict, folder: Path) -> Path:
     return path
 
 
+def _whole_files(folder: Path) -> dict[str, bytes]:
+    """The smallest files that no run takes for damaged, by suffix."""
+    places = {suffix: folder / f"whole{suffix}" for suffix in (".parquet", ".h5", ".safetensors", ".json")}
+    pq.write_table(pa.table({}), places[".parquet"])
+    h5py.File(places[".h5"], "w").close()
+    safetensors.numpy.save_file({}, places[".safetensors"])
+    places[".json"].write_text('{"model": "m", "failure": "of a benchmark"}', encoding="utf-8")
+    return {suffix: path.read_bytes() for suffix, path in places.items()}
+
+
 def _finish(planned: dict, project: Path) -> Path:
-    """Let a study look as after a run: files of a few bytes, and what Snakemake remembers of their jobs."""
+    """Let a study look as after a run: whole files with next to nothing in them, and what Snakemake remembers of their
+    jobs."""
     config = _written(planned, project)
     _, listed = _timed(["-m", "withstand.planning.jobs", "--summary", "--configfile", str(config)], project)
+    whole = _whole_files(project)
     for line in filter(lambda line: line.startswith("{"), listed.splitlines()):
         for output in json.loads(line)["outputs"]:
             path = project / output
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(output, encoding="utf-8")
+            path.write_bytes(whole.get(path.suffix, b"x"))
     # what tells of the outcome in the end cannot read such tables, so the run itself ends with an error
     command = [sys.executable, "-m", "snakemake", "--touch", "--forceall", "--cores", "1", "--configfile", str(config)]
     environment = {**os.environ, "PYTHONPATH": str(project / "workflow")}
