@@ -77,6 +77,9 @@ class Computing:
         return torch.autocast(torch.device(device).type, torch.bfloat16)
 
 
+FLOAT32 = Computing()
+
+
 @contextmanager
 def compiler_errors() -> Iterator[None]:
     """Tell errors of torch's compiler from those of a model.

@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from withstand.computing import Computing
+from withstand.computing import FLOAT32, Computing
 from withstand.errors import ModelError
 from withstand.files import atomic_output, sha256
 from withstand.npz import load_npz
@@ -79,7 +79,7 @@ class Classifier(nn.Module):
         network: nn.Module,
         preprocessing: Preprocessing,
         label_space: str = "",
-        computing: Computing = Computing(),  # noqa: B008 - frozen
+        computing: Computing = FLOAT32,
     ) -> None:
         super().__init__()
         self.network = network
@@ -118,7 +118,7 @@ def load(
     spec: Mapping,
     weights: Path | None,
     device: torch.device | str = "cpu",
-    computing: Computing = Computing(),  # noqa: B008 - frozen
+    computing: Computing = FLOAT32,
 ) -> Classifier:
     """Build the model of an entry, load its weights and put it on a device, in evaluation mode.
 
@@ -385,21 +385,30 @@ def _imagenet(network: nn.Module, name: str) -> str:
 
 def _trace(network: nn.Module, architecture: Architecture, device: str) -> tuple[torch.Tensor, int]:
     """Logits and FLOPs of one image, on a device where ``meta`` computes shapes alone."""
-    size = architecture.preprocessing.input_size
     counter = FlopCounterMode(display=False)
+    logits = pass_one_image(network, architecture, device, counter)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1 or logits.shape[1] < 2:
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(f"{architecture.name} returns {found} for one image, expected logits (1, classes)")
+    return logits, counter.get_total_flops()
+
+
+def pass_one_image(network: nn.Module, architecture: Architecture, device: str, counter: FlopCounterMode) -> object:
+    """What a network answers to one image, with its FLOPs counted.
+
+    Raises:
+        ModelError: if it fails.
+    """
+    size = architecture.preprocessing.input_size
     try:
         with counter, torch.no_grad():
-            logits = network(torch.zeros(1, 3, size, size, device=device))
+            return network(torch.zeros(1, 3, size, size, device=device))
     except MemoryError:
         raise
     except Exception as error:
         raise ModelError(
             f"{architecture.name} fails on one {size} px image: {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1 or logits.shape[1] < 2:
-        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(f"{architecture.name} returns {found} for one image, expected logits (1, classes)")
-    return logits, counter.get_total_flops()
 
 
 def _depth(network: nn.Module) -> int | None:

@@ -161,7 +161,6 @@ def look_into(spec: Mapping, weights: Path | None) -> Facts:
 
 
 def _traced(architecture, spec: Mapping, device: str) -> Facts:
-    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from withstand import blocks, interventions, models
@@ -183,15 +182,9 @@ def _traced(architecture, spec: Mapping, device: str) -> Facts:
         return lambda _, __, output: handed.__setitem__(index, _numbers(output))
 
     handles += [block.module.register_forward_hook(hand_over(block.index)) for block in found]
-    size = architecture.preprocessing.input_size
     counter = FlopCounterMode(display=False, depth=None)
     try:
-        with counter, torch.no_grad():
-            logits = network(torch.zeros(1, 3, size, size, device=device))
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{architecture.name} fails on one image: {type(error).__name__}: {error}") from error
+        logits = models.pass_one_image(network, architecture, device, counter)
     finally:
         for handle in handles:
             handle.remove()
@@ -201,7 +194,7 @@ def _traced(architecture, spec: Mapping, device: str) -> Facts:
         values=sum(written),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         outputs=logits.shape[-1],
-        input_size=size,
+        input_size=architecture.preprocessing.input_size,
         transform=json.dumps(models.asdict(architecture.preprocessing), sort_keys=True),
         **(_inside(network, found, counter.get_flop_counts(), flops) if found else {}),
         blocks=tuple(handed),

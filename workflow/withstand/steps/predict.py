@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from withstand import cards, predictions
-from withstand.computing import Computing
+from withstand.computing import FLOAT32, Computing
 from withstand.errors import ModelError
 from withstand.images import ImageFile
 from withstand.parquet import ParquetFileError
@@ -125,7 +125,7 @@ def predict(
     batch_size: int,
     device: str = "auto",
     code: str | None = None,
-    computing: Computing = Computing(),  # noqa: B008 - frozen
+    computing: Computing = FLOAT32,
 ) -> None:
     """Write the predictions of a model on each image set, one after the other in one process.
 
@@ -164,7 +164,7 @@ class LazyModel:
         card: Mapping,
         weights: Path | None,
         device: str,
-        computing: Computing = Computing(),  # noqa: B008 - frozen
+        computing: Computing = FLOAT32,
     ) -> None:
         self.card, self._weights, self._device, self._computing = card, weights, device, computing
 
