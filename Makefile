@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint report bench train-zoo publish-zoo docs gallery lock clean
+.PHONY: help install demo test lint report rehearse bench train-zoo publish-zoo docs gallery lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: $(INSTALLED) ## Check format and style of all code.
 
 report: $(INSTALLED) ## Bundle the demo's figures, with how they were made, into results/demo/report.zip.
 	$(BIN)/snakemake --report results/demo/report.zip
+
+rehearse: $(INSTALLED) ## Run the studies of studies/ in small, with made-up images and weights (six minutes on two cores).
+	$(BIN)/withstand rehearse $$(grep -L "^# Rehearsal: no" studies/*.yaml)
 
 bench: $(INSTALLED) ## Run the benchmarks, or one of them: make bench NAME=inference_cpu.
 	$(BIN)/python -m benchmarks $(NAME)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from withstand import cli_planning, cli_results
+from withstand import cli_planning, cli_rehearsal, cli_results
 from withstand.cli_errors import Step
 from withstand.errors import WithstandError
 
@@ -916,7 +916,7 @@ def draw_corruptions(images: Path, corruptions, seed: int, svg: Path, png: Path,
     run(images, corruptions, seed, style, svg=svg, png=png, data=data)
 
 
-for command in (*cli_results.COMMANDS, *cli_planning.COMMANDS):
+for command in (*cli_results.COMMANDS, *cli_planning.COMMANDS, *cli_rehearsal.COMMANDS):
     main.add_command(command)
 
 

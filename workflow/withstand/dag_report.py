@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from withstand import rehearsed
 from withstand.config import canonical
 from withstand.provenance import code_digest
 
@@ -52,6 +53,7 @@ class ReportDag:
                 },
                 "reference": study.reference(),
                 "baseline": study.statistics.baseline,
+                **rehearsed.mark(),
                 "margin": study.statistics.margin,
             }
         )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from withstand import rehearsed
 from withstand.errors import WithstandError
 
 IMAGE_VARIABLE = "WITHSTAND_IMAGE"
@@ -33,7 +34,8 @@ def use_environment(methods: Collection[str]) -> str | None:
         return _use_image(os.environ.get(IMAGE_VARIABLE, ""))
     own, others = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
     if "conda" not in methods:
-        os.environ["PATH"] = own + os.pathsep + others  # whether or not the environment is activated
+        # whether or not the environment is activated; a rehearsal has a command of its own
+        os.environ["PATH"] = os.pathsep.join([*rehearsed.facts().get("commands", []), own, others])
     elif sys.prefix != sys.base_prefix:
         # conda puts its programs where those of its base are, which may be behind a venv's
         kept = [folder for folder in others.split(os.pathsep) if folder != own]

@@ -15,6 +15,8 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from withstand import rehearsed
+
 PACKAGE = "withstand"
 
 _NEUTRAL = frozenset(
@@ -22,7 +24,7 @@ _NEUTRAL = frozenset(
     for name in (
         *("datasets.archives", "datasets.catalogue", "datasets.download", "datasets.partial", "datasets.splits"),
         *("cards", "datasets.transfer", "errors", "files", "integrity", "parquet", "prefetch", "progress"),
-        *("provenance", "run"),
+        *("provenance", "rehearsed", "run"),
     )
 )
 """Modules that carry results, or say how many there are, but do not shape them."""
@@ -35,14 +37,14 @@ _LIBRARIES = (
 
 @lru_cache
 def versions() -> dict[str, str]:
-    """Versions of the libraries that a result may depend on, without importing them."""
+    """Versions of the libraries that a result may depend on, without importing them; those of a rehearsal say so."""
     found = {}
     for library in _LIBRARIES:
         try:
             found[library] = metadata.version(library)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return found | rehearsed.mark()
 
 
 @lru_cache

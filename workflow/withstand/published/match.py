@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from itertools import product
 from typing import TYPE_CHECKING
 
-from withstand import published
+from withstand import published, rehearsed
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
 from withstand.datasets.registry import open_source
 
@@ -39,7 +39,7 @@ def identities(study: Study) -> dict:
         of and as ``setting`` which corruptions they have.
     """
     return {
-        "models": {name: _model(entry) for name, entry in study.models.items()},
+        "models": {name: _model(name, entry) for name, entry in study.models.items()},
         "datasets": {name: _dataset(study, name) for name in study.evaluated()},
     }
 
@@ -54,11 +54,12 @@ def has_published(study: Study) -> bool:
     return any(row["set"] in sets and (row["source"], row["source_model"]) in known for row in published.values())
 
 
-def _model(entry: ModelEntry) -> dict:
+def _model(name: str, entry: ModelEntry) -> dict:
     altered = entry.interventions or entry.kwargs
     weights = entry.address if entry.checkpoint else entry.timm
+    stands_for = rehearsed.facts().get("weights", {}).get(name)
     given = entry.preprocessing.model_fields_set - {"input_size", "test_size"} if entry.preprocessing else ()
-    return {"weights": None if altered else weights, "preprocessing": sorted(given)}
+    return {"weights": stands_for or (None if altered else weights), "preprocessing": sorted(given)}
 
 
 def _dataset(study: Study, name: str) -> dict:

@@ -129,6 +129,7 @@ def render(
     return environment.get_template("page.html.jinja").render(
         study=spec["study"],
         title=title(names),
+        rehearsal=spec.get("rehearsal"),
         question=question(found, spec),
         paper=PAPER,
         cited=CITED,

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from withstand import rehearsed
 from withstand.files import atomic_output
 from withstand.metrics import answers
 from withstand.metrics.accuracy import accuracy_rows
@@ -176,4 +177,5 @@ def write_table(rows: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
     """Write rows as a table with just the columns of a schema, and its metadata."""
     table = pa.Table.from_pandas(rows.reindex(columns=schema.names), schema=schema, preserve_index=False)
     with atomic_output(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(schema.metadata), temporary, compression="zstd")
+        metadata = {**(schema.metadata or {}), **rehearsed.mark()}
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")

@@ -1,0 +1,432 @@
+"""A rehearsal from end to end: a folder of its own, the small study in it, Snakemake, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from withstand import rehearsed
+from withstand.config import ConfigError, Study, canonical, load_study, read_config, short_digest
+from withstand.dag import Dag
+from withstand.datasets.registry import FILE_KINDS, open_source
+from withstand.errors import WithstandError
+from withstand.files import sha256, try_lock
+from withstand.rehearsal import choose, images, shrink, weights
+from withstand.rehearsal.server import Server
+from withstand.rehearsal.warm import warm
+
+FOLDER = Path("results/.rehearsal")
+"""Where rehearsals lie, each in a folder with the name of its study. Nothing else reads it."""
+
+PATHS = ("path", "images_path", "labels_path", "labels")
+"""Options of sources that name files or folders."""
+
+ALL_COPIES = 2000
+"""Samples of a clean set up to which a made-up corrupted set has a copy of each; beyond, of the first ones."""
+
+
+@dataclass
+class Outcome:
+    """What came of the rehearsal of a study.
+
+    Attributes:
+        models, datasets: what was rehearsed, by name, and what its weights and images were.
+        real: names among them that were real.
+        left_out: models, datasets and experiments that others stand for.
+        failed: jobs and models that failed, with the log or the reason.
+        unreached: number of jobs that wait for failed ones.
+        missing: what the real run still needs.
+        seconds: that the run took; 0 where other studies cover all that this one has.
+    """
+
+    study: str
+    folder: Path
+    models: dict[str, str] = field(default_factory=dict)
+    datasets: dict[str, str] = field(default_factory=dict)
+    real: set[str] = field(default_factory=set)
+    left_out: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    unreached: int = 0
+    missing: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def rehearse(config: Path, cores: int, covered: set[choose.Case], *, full_size: bool) -> Outcome:
+    """Rehearse the study of a config in the project of the working directory.
+
+    Args:
+        cores: for Snakemake.
+        covered: cases that other studies have rehearsed, which are left out; those of this one are added.
+        full_size: whether random weights are of the architectures as they are, however large.
+
+    Raises:
+        ConfigError: if the config is wrong, missing files apart.
+        WithstandError: if the same study is being rehearsed, or cannot be.
+    """
+    given = json.loads(json.dumps(read_config(config), default=str))  # anchors of YAML share what must differ here
+    name = str(given.get("study"))
+    with _emptied(name) as (folder, lock), Server().running() as server:
+        placed, missing = _without_missing_files(given, folder)
+        study = load_study(placed)
+        Dag(study)
+        if not study.evaluated():
+            raise WithstandError(f"{config}: trains models and evaluates none, so there is nothing to rehearse")
+        outcome = Outcome(study.study, folder, missing=[*missing, *_to_fetch(study)])
+        wanted = choose.cases(study) - covered
+        if not wanted:
+            return outcome
+        reduced = choose.reduce(placed, wanted)
+        chosen = load_study(reduced)
+        covered |= choose.cases(chosen)
+        small = shrink.shrink(reduced, chosen)
+        outcome.left_out = _left_out(study, chosen)
+        facts = {"weights": _weights(outcome, chosen, small, folder, server, full_size=full_size)}
+        facts |= _images(outcome, load_study(small), small, missing, folder, server)
+        facts |= {"summary": summary(outcome), "commands": [str(folder.absolute() / "made_up/warm/bin")]}
+        _label(outcome, small)
+        _write(folder, small, facts)
+        began = time.monotonic()
+        _run(outcome, cores, server, lock)
+        outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def delete(study: str) -> Path:
+    """Delete the rehearsal of a study.
+
+    Raises:
+        WithstandError: if there is none.
+    """
+    folder = FOLDER / study
+    if not (folder / "config.yaml").is_file():
+        found = ", ".join(sorted(path.name for path in FOLDER.glob("*") if path.is_dir())) or "none"
+        raise WithstandError(f"no rehearsal of '{study}' lies in {FOLDER}; there are: {found}")
+    with _emptied(study):
+        pass
+    folder.rmdir()
+    return folder
+
+
+def summary(outcome: Outcome) -> str:
+    """What is made up in a rehearsal, in a sentence."""
+    made_up = [name for name in (*outcome.models, *outcome.datasets) if name not in outcome.real]
+    what = f"made up: {', '.join(made_up)}" if made_up else "models and images are real"
+    return f"A rehearsal with a few samples; its numbers mean nothing ({what})."
+
+
+@contextlib.contextmanager
+def _emptied(study: str) -> Iterator[tuple[Path, int]]:
+    """The folder of a study's rehearsal, emptied, with nobody else in it; and the descriptor of its lock."""
+    folder = FOLDER / study
+    if not study.replace("-", "").replace("_", "").isalnum():
+        raise ConfigError(f"config: study: '{study}' is not a name")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with open(FOLDER / f".{study}.lock", "a", encoding="utf-8") as lock:
+        if not try_lock(lock):
+            raise WithstandError(f"study '{study}' is being rehearsed already; wait for that, or stop it")
+        shutil.rmtree(folder, ignore_errors=True)  # links in it are removed, not followed
+        folder.mkdir()
+        yield folder, lock.fileno()
+
+
+def _without_missing_files(config: dict, folder: Path) -> tuple[dict, list[str]]:
+    """A config whose missing files are made up, and a line for each of those."""
+    missing = []
+    for name, dataset in (config.get("datasets") or {}).items():
+        source = dataset.get("source") if isinstance(dataset, Mapping) else None
+        if not isinstance(source, dict) or source.get("kind") not in FILE_KINDS:
+            continue
+        gone = {key: source[key] for key in PATHS if _is_gone(source.get(key))}
+        if gone:
+            missing += [f"datasets.{name}.source.{key}: {path}" for key, path in gone.items()]
+            source |= _placed_source(source, gone, folder / "made_up/images" / short_digest(source))
+    for name, family in (config.get("families") or {}).items():
+        source = (family or {}).get("source")
+        if isinstance(source, dict) and _is_gone(source.get("path")):
+            missing.append(f"families.{name}.source.path: {source.pop('path')}")
+    for key, entry in _entries(config).items():
+        checkpoint = entry.get("checkpoint")
+        if isinstance(checkpoint, str) and "://" not in checkpoint and _is_gone(checkpoint):
+            missing.append(f"{key}.checkpoint: {checkpoint}")
+            place = folder / "made_up/placeholders" / f"{key}{Path(checkpoint).suffix}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+            entry["checkpoint"] = str(place.absolute())
+    return config, missing
+
+
+def _is_gone(path: object) -> bool:
+    return isinstance(path, str) and "\n" not in path and not Path(path).exists()
+
+
+def _entries(config: Mapping) -> dict[str, dict]:
+    models = {f"models.{name}": entry for name, entry in (config.get("models") or {}).items()}
+    datasets = (config.get("datasets") or {}).items()
+    models |= {f"datasets.{name}.missed_by": (given or {}).get("missed_by") for name, given in datasets}
+    return {key: entry for key, entry in models.items() if isinstance(entry, dict)}
+
+
+def _placed_source(source: dict, gone: Mapping, folder: Path) -> dict:
+    """The options of a source in the place of files that are not there."""
+    folder = folder.absolute()
+    if source["kind"] == "imagenet":
+        return images.imagenet(source, folder)
+    if source["kind"] in ("folder", "arrays", "parquet"):
+        defaults = {"named_by": "name", "label_space": "imagenet-1k", "image_column": "image", "label_column": "label"}
+        spec = {**defaults, **source, **dict.fromkeys(gone, str(FOLDER))}
+        checked = load_study(
+            {
+                "study": "x",
+                "models": {"x": {"zoo": "reference"}},
+                "datasets": {
+                    "x": {
+                        "source": {key: value for key, value in spec.items() if key in source or key in gone},
+                        "samples": 1,
+                    }
+                },
+            }
+        )
+        return images.own_files(checked.source_spec("x") | {"labels": source.get("labels")}, folder)
+    return dict.fromkeys(gone)
+
+
+def _to_fetch(study: Study) -> list[str]:
+    """Archives and weights that are still to be downloaded for the real run."""
+    archives = [path for path in Dag(study).archives() if not Path(path).exists()]
+    names = {
+        study.weights_name(entry): key
+        for key, entry in study.entries().items()
+        if entry.zoo is None and entry.recipe is None and study.weights_name(entry)
+    }
+    absent = [name for name in names if not Path(f"results/weights/{name}.safetensors").exists()]
+    found = [f"{len(archives)} archives to download: {', '.join(archives)}"] if archives else []
+    return found + ([f"the weights of {len(absent)} models to fetch: {', '.join(absent)}"] if absent else [])
+
+
+def _left_out(study: Study, chosen: Study) -> list[str]:
+    """What a smaller study lacks, each with what stands for it."""
+    stands = {choose.class_of(chosen, entry): name for name, entry in reversed(chosen.models.items())}
+    lines = []
+    for name in study.models.keys() - chosen.models.keys():
+        lines.append(f"model {name}: {stands.get(choose.class_of(study, study.models[name]), 'another study')}")
+    for name in sorted(study.datasets.keys() - chosen.datasets.keys()):
+        kind = study.datasets[name].source.kind
+        alike = [other for other, entry in chosen.datasets.items() if entry.source.kind == kind]
+        lines.append(f"dataset {name}: {', '.join(alike) or 'another study'}")
+    for section in ("attacks", "internals"):
+        if getattr(study, section) and not getattr(chosen, section):
+            lines.append(f"{section}: another study")
+    return sorted(lines)
+
+
+def _weights(
+    outcome: Outcome, study: Study, small: dict, folder: Path, server: Server, *, full_size: bool
+) -> dict[str, str]:
+    """Put weights in the place of all that are not at hand; returns the public ones that they stand for, by model."""
+    stand_for = {}
+    for key, entry in study.entries().items():
+        name, raw = study.weights_name(entry), _entries(small)[key]
+        placeholder = entry.checkpoint is not None and entry.checkpoint.startswith(str(folder.absolute()))
+        found = None if placeholder else weights.at_hand(entry, name)
+        if found is None:
+            place = folder.absolute() / "made_up/weights"
+            found = weights.made_up(key, entry, place, server, full_size=full_size or _has_gpu())
+        elif name is not None and (file := Path(f"results/weights/{name}.safetensors")).exists() and not entry.zoo:
+            _link(file, folder / file)
+        raw |= found.entry
+        short = key.removeprefix("models.")
+        outcome.models[short] = found.told
+        outcome.real |= {short} if found.is_real else set()
+        public = entry.address if entry.checkpoint else entry.timm
+        if not found.is_real and public and key.startswith("models.") and not (entry.interventions or entry.kwargs):
+            stand_for[short] = public
+    return stand_for
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _images(
+    outcome: Outcome, study: Study, small: dict, missing: Sequence[str], folder: Path, server: Server
+) -> dict[str, dict]:
+    """Put made-up archives in the place of all that are not at hand; returns the catalogue's entries for them."""
+    place = folder.absolute() / "made_up/downloads"
+    counts: dict[str, int] = {}
+    archives: dict[str, Path] = {}
+    at_hand: set[str] = set()
+    needed = [name for name in study.datasets if study.datasets[name].role == "evaluation" or study.recipes]
+    for name in needed:
+        entry, spec = study.datasets[name], study.source_spec(name)
+        if entry.source.kind not in FILE_KINDS:
+            outcome.datasets[name] = "generated, as in the study"
+            outcome.real.add(name)
+            continue
+        key = {"cifar": "cifar_"}.get(entry.source.kind, entry.source.kind)
+        gone = any(line.startswith(f"datasets.{name}.") for line in missing)
+        if spec.get("path") is None and not _link_downloads(spec, folder):
+            archives |= {path.name: path for path in images.archives(entry.source.kind, spec, (), place / key)}
+            gone = True
+        if gone:
+            counts |= images.samples(entry.source.kind, spec)
+        else:
+            at_hand.add(key)
+            outcome.real.add(name)
+        outcome.datasets[name] = "made-up images" if gone else "its own first images"
+    for name, spec, clean in _corrupted(study):
+        label = f"{name} ({spec['kind']})"
+        if spec.get("path") is not None or _link_downloads(spec, folder):
+            outcome.datasets[label] = "its own first images"
+            outcome.real.add(label)
+            continue
+        archives |= {path.name: path for path in images.archives(spec["kind"], spec, clean, place / spec["kind"])}
+        outcome.datasets[label] = "made-up images"
+    # a set that is at hand in part has its own number of samples
+    counts = {key: count for key, count in counts.items() if not any(key.startswith(kind) for kind in at_hand)}
+    served = {
+        name: {
+            "urls": [server.give(f"archives/{name}", path)],
+            "bytes": path.stat().st_size,
+            "sha256": sha256(path),
+        }
+        for name, path in archives.items()
+    }
+    return {"samples": counts, "archives": served}
+
+
+def _corrupted(study: Study) -> Iterator[tuple[str, dict, list[tuple[str, int]]]]:
+    """The corrupted sets as published that a study reads: their names, options, and the samples that they show.
+
+    Groups of corruptions of one set are read from the same archives, so they are one here.
+    """
+    merged: dict[str, tuple[list[str], dict, dict[str, int]]] = {}
+    for dataset in study.evaluated():
+        for name in study.datasets[dataset].families:
+            spec = study.families[name].source_spec
+            if spec is None:
+                continue
+            key = canonical({**spec, "corruptions": None, "severities": None})
+            names, whole, clean = merged.setdefault(key, ([], {**spec, "corruptions": [], "severities": []}, {}))
+            names += [name] if name not in names else []
+            for option in ("corruptions", "severities"):
+                whole[option] = sorted({*whole[option], *spec[option]})
+            if study.datasets[dataset].source.kind == "imagenet":
+                clean.update(_samples_of(study.source_spec(dataset)))
+    for names, spec, clean in merged.values():
+        yield ", ".join(names), spec, list(clean.items())
+
+
+def _samples_of(spec: Mapping) -> Iterable[tuple[str, int]]:
+    found = [(entry.sample_id, entry.label) for entry in open_source(spec).scan()]
+    return found if len(found) <= ALL_COPIES else found[: shrink.SAMPLES]
+
+
+def _link_downloads(spec: Mapping, folder: Path) -> bool:
+    """Use archives that were downloaded before, if all of a source are there."""
+    files = [Path(path) for path in open_source(spec).inputs()]
+    if not files or not all(path.exists() for path in files):
+        return False
+    for file in files:
+        _link(file, folder / file)
+    return True
+
+
+def _link(file: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(file.absolute())
+
+
+def _label(outcome: Outcome, small: dict) -> None:
+    """Let every figure and the report say what is made up."""
+    for section, told in (("models", "random weights"), ("datasets", "made up")):
+        for name, entry in small[section].items():
+            if name not in outcome.real:
+                entry["label"] = f"{entry.get('label') or name} ({told})"
+
+
+def _write(folder: Path, config: Mapping, facts: Mapping) -> None:
+    """The project as links, the small study as its config, and the facts for its steps."""
+    for path in Path.cwd().iterdir():
+        if not path.name.startswith(".") and path.name not in ("results", "config.yaml"):
+            _link(path, folder / path.name)
+    (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "utf-8")
+    (folder / "rehearsal.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _run(outcome: Outcome, cores: int, server: Server, lock: int) -> None:
+    folder = outcome.folder.absolute()
+    changed = {
+        rehearsed.VARIABLE: str(folder / "rehearsal.json"),
+        **{"HF_ENDPOINT": server.url, "HF_HOME": str(folder / "made_up/hub"), "HF_HUB_OFFLINE": "0"},
+        **{"TORCH_HOME": str(folder / "made_up/torch"), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
+    }
+    environment = {**os.environ, **changed}
+    for variable in ("WITHSTAND_MIRROR", "WITHSTAND_OFFLINE"):
+        environment.pop(variable, None)
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--keep-going"]
+    with warm(folder / "made_up/warm", environment), (folder / "rehearsal.log").open("w", encoding="utf-8") as log:
+        # Snakemake keeps the lock, should it outlive this process
+        code = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(lock,),
+            check=False,
+        ).returncode
+    with contextlib.chdir(folder):
+        outcome.failed = _failures(outcome.study)
+        if code:
+            _look_at_jobs(outcome, environment)
+
+
+def _failures(study: str) -> list[str]:
+    """What tables and model cards say that failed."""
+    from withstand.parquet import read_frame
+    from withstand.steps.tabulate import FAILURES
+
+    table = Path(f"results/{study}/tables/failures.parquet")
+    if not table.exists():
+        return []
+    rows = read_frame(table, FAILURES.names).fillna("").itertuples(index=False)
+    return [" ".join(filter(None, (row.model, row.dataset, row.family))) + f": {row.reason}" for row in rows]
+
+
+def _look_at_jobs(outcome: Outcome, environment: Mapping[str, str]) -> None:
+    """Which jobs failed, and how many wait for them."""
+    from withstand.planning import jobs, status
+
+    before = {key: os.environ.get(key) for key in environment}
+    os.environ.update(environment)
+    try:
+        planned = jobs.plan(Path("config.yaml"))
+    except WithstandError as error:
+        outcome.failed.append(f"{error} (see {outcome.folder / 'rehearsal.log'})")
+        return
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+    found = [status.judge(job, None, set()) for job in planned]
+    outcome.failed += [
+        f"{each.job.name}: {each.told} (log: {outcome.folder / each.job.log})"
+        for each in found
+        if each.state == "failed"
+    ]
+    outcome.unreached = sum(each.state == "missing" for each in found)
+    if not outcome.failed:
+        outcome.failed.append(f"Snakemake failed; see {outcome.folder / 'rehearsal.log'}")
