@@ -77,7 +77,7 @@ rule attack_spatial:
         images=dag.attacks.images,
         files=dag.attacks.files,
     output:
-        "results/{study}/spatial/{model}.parquet",
+        update("results/{study}/spatial/{model}.parquet"),
     log:
         "results/{study}/logs/attack_spatial/{model}.log",
     benchmark:

@@ -5,8 +5,9 @@
 # A family that is not materialized is made inside its job, from the clean images or the source; where models resize
 # and crop images themselves, the job reads the source.
 #
-# Most of the time of a small job goes into starting Python: the clean images of all datasets are one job a model. It
-# updates its outputs, so that a dataset more means predictions on that one alone.
+# Most of the time of a small job goes into starting Python: the clean images of all datasets are one job a model. Jobs
+# update their outputs: predictions of the same images by the same model stay as they are, so that a dataset more means
+# predictions on that one alone, and a gate that is judged again means none.
 
 
 rule predict:
@@ -15,7 +16,7 @@ rule predict:
         weights=dag.model_weights,
         images=dag.image_shards,
     output:
-        "results/{study}/predictions/{model}/{dataset}/{family}.parquet",
+        update("results/{study}/predictions/{model}/{dataset}/{family}.parquet"),
     log:
         "results/{study}/logs/predict/{model}.{dataset}.{family}.log",
     benchmark:
@@ -63,7 +64,7 @@ use rule predict as predict_streamed with:
 
 use rule predict_streamed as predict_from_source with:
     output:
-        "results/{study}/predictions/{model}/{dataset}/clean.parquet",
+        update("results/{study}/predictions/{model}/{dataset}/clean.parquet"),
     log:
         "results/{study}/logs/predict_from_source/{model}.{dataset}.log",
     benchmark:

@@ -1,7 +1,7 @@
 # Needs: the zoo in the package, timm's hub, addresses of checkpoints, or the user's own files.
 # Makes:
 #   results/weights/{weights}.safetensors    of the zoo, of timm and from addresses, fetched once
-#   results/{study}/models/{model}.json      model cards
+#   results/{study}/models/{model}.json      model cards; of models with a gate by gates.smk
 
 
 rule fetch_weights:
@@ -31,6 +31,8 @@ rule describe_model:
         "results/{study}/logs/describe_model/{model}.log",
     benchmark:
         "results/{study}/benchmarks/describe_model/{model}.jsonl"
+    wildcard_constraints:
+        model=alternatives(dag.gates.others()),
     localrule: True
     conda:
         "../envs/withstand.yaml"

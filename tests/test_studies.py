@@ -32,6 +32,11 @@ def examined(models: int) -> dict[str, int]:
     return {"measure_internals": models, **tables, "draw_internals": 7}
 
 
+def gated(models: int) -> dict[str, int]:
+    """Jobs of gates of so many models."""
+    return dict.fromkeys(("describe_before_gate", "predict_gate", "judge_gate"), models)
+
+
 PLANNED = {
     # 9 sets in files, of which 2 are stored, in shards of 5,000, and of the others the first images;
     # four archives of ImageNet-C and seven of other sets
@@ -46,7 +51,8 @@ PLANNED = {
         "draw_study": 4,
         "download": 11,
         "fetch_weights": 10,
-        "describe_model": 10,
+        **gated(7),
+        "describe_model": 3,
         "index_source": 9,
         "index_family": 1,
         "prepare_images": 18,
@@ -72,7 +78,8 @@ PLANNED = {
         "draw_study": 4,
         "download": 7,
         "fetch_weights": 16,
-        "describe_model": 16,
+        **gated(11),
+        "describe_model": 5,
         "index_source": 6,
         "index_family": 1,
         "prepare_images": 15,

@@ -106,6 +106,7 @@ def check(config: Path) -> None:
     """Check the config of a study and say what it will run."""
     from withstand.config import load_study, read_config
     from withstand.dag import Dag
+    from withstand.gates import gates, without_gate
 
     study = load_study(read_config(config))
     Dag(study)
@@ -113,6 +114,10 @@ def check(config: Path) -> None:
     click.echo(f"{config}: study '{study.study}', {len(study.models)} models on {len(sets)} image sets")
     for dataset, family in sets:
         click.echo(f"  {dataset}/{family}: {study.sample_count(dataset)} samples")
+    for model, gate in gates(study).items():
+        click.echo(f"  {model} has a gate: {gate}")
+    for model, reason in without_gate(study).items():
+        click.echo(f"  {model} has no gate: {reason}")
 
 
 @main.command()
@@ -191,6 +196,23 @@ def describe_model(model: str, spec: dict, weights: Path | None, output: Path) -
     from withstand.steps.models import write_card
 
     write_card(model, spec, weights, output)
+
+
+@main.command()
+@click.argument("description", type=INPUT)
+@click.argument("predictions", type=INPUT)
+@click.option("--gate", type=JSON, required=True, help="The dataset, and what is expected on it (JSON).")
+@click.option("--card", type=OUTPUT, required=True, help="Card to write.")
+@click.option("--verdict", type=OUTPUT, required=True, help="What was found, to write as JSON.")
+def judge_gate(description: Path, predictions: Path, gate: dict, card: Path, verdict: Path) -> None:
+    """Write the card of a model that passes its gate, or why it does not.
+
+    DESCRIPTION is its card before that, PREDICTIONS are its answers to the images of the gate. The gate is {"dataset":
+    NAME, "expected": [{"accuracy": SHARE, "input_size": PIXELS or null, "source": WHO SAYS SO}]}.
+    """
+    from withstand.steps.gate import judge_gate as run
+
+    run(description, predictions, gate, card, verdict)
 
 
 @main.command()

@@ -55,6 +55,14 @@ def _is_known(known: Iterable[str], kind: str):
     return check
 
 
+def _is_expectation(value: object) -> object:
+    given = list(value.values()) if isinstance(value, Mapping) else [value]
+    numbers = [number for number in given if isinstance(number, (int, float)) and 0 < number < 1]
+    if value is not None and (len(given) != 1 or numbers != given):
+        raise ValueError("expected an accuracy between 0 and 1, or {dataset: accuracy} with one dataset")
+    return value
+
+
 def _is_digest(value: object) -> object:
     if isinstance(value, (int, float)):
         raise ValueError("put it in quotes, YAML takes it for a number")
@@ -64,6 +72,7 @@ def _is_digest(value: object) -> object:
 
 
 Unit = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Severity = Annotated[int, Field(ge=SEVERITIES[0], le=SEVERITIES[-1])]
 CorruptionName = Annotated[str, AfterValidator(_is_known(CORRUPTIONS, "corruption"))]
 
@@ -157,6 +166,9 @@ class ModelEntry(Strict):
     """Group of architectures in tables, e.g. `ViT`; `other` where it is not given."""
     pretraining: Pretraining | None = None
     """What the model was trained on."""
+    expect: Annotated[float | dict[str, float] | None, BeforeValidator(_is_expectation)] = None
+    """Top-1 accuracy that it should have on clean images, for its gate (see `gates`): of the study's reference set, or
+    `{dataset: accuracy}` of another one. Without it, the published accuracy of exactly this model counts."""
 
     @model_validator(mode="after")
     def _check_source(self) -> ModelEntry:
@@ -288,6 +300,8 @@ class DatasetEntry(Strict):
             raise ValueError("missed_by has no meaning for a training set")
         if self.missed_by.inference is not None:
             raise ValueError("missed_by.inference has no meaning: samples are chosen in float32")
+        if self.missed_by.expect is not None:
+            raise ValueError("missed_by.expect has no meaning: only models of the study have gates")
         if self.samples is None:
             raise ValueError("samples: say how many, since nobody knows yet how many samples missed_by gets wrong")
         return self
@@ -380,6 +394,15 @@ class ImageSettings(Strict):
     """How such images are resized."""
 
 
+class GateSettings(Strict):
+    """What each model must show before anything else is computed with it. A model whose top-1 accuracy is more than
+    three standard errors below the expected one is left out; everything else goes on."""
+
+    clean: int = Field(ge=1)
+    """Clean images that each model predicts first: a seeded choice from the study's reference set, or from the set that
+    the model's `expect` names. A model without `expect` and without a published accuracy has no gate."""
+
+
 class StatisticsSettings(Strict):
     """What models and sets are compared with."""
 
@@ -388,7 +411,7 @@ class StatisticsSettings(Strict):
     of corruptions, or the first at all."""
     baseline: str | None = None
     """The model whose errors under corruption are 100%, beside AlexNet on ImageNet-C; by default there is none."""
-    margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    margin: Share = 0.05
     """Accuracies that differ by less are called equal where a claim is that something makes no difference."""
 
 
@@ -420,6 +443,8 @@ class Study(Strict):
     """Attacks on models: adversarial perturbations, and worst-case rotation and translation."""
     internals: InternalsSettings | None = None
     """The inside of models: similarity of layers, lesions, limits of attention."""
+    gates: GateSettings | None = None
+    """A first look at each model, on a few clean images, that stops models with wrong weights or preprocessing."""
     inference: InferenceSettings = InferenceSettings()
     """How models compute their predictions; a model's own `inference` goes before it, key by key."""
     statistics: StatisticsSettings = StatisticsSettings()
@@ -433,7 +458,7 @@ class Study(Strict):
     def _check_names(self) -> Study:
         checks = (
             *(self._check_models, self._check_datasets, self._check_references, self._check_label_spaces),
-            *(self._check_attacks, self._check_internals, self._check_statistics),
+            *(self._check_attacks, self._check_internals, self._check_statistics, self._check_gates),
         )
         problems = list(dict.fromkeys(problem for check in checks for problem in check()))
         if problems:
@@ -502,6 +527,20 @@ class Study(Strict):
                 f"statistics.reference: '{given.reference}' cannot predict accuracy elsewhere; take a dataset of clean"
                 " images with one right answer each, on which models are evaluated"
             )
+
+    def _check_gates(self) -> Iterable[str]:
+        for name, model in self.models.items():
+            if model.expect is None:
+                continue
+            judged = self.judged_by_accuracy()
+            dataset = self.gate_dataset(name)
+            if self.gates is None:
+                yield f"models.{name}.expect: the study has no gates; add gates: {{clean: 1000}}"
+            elif not judged:
+                yield f"models.{name}.expect: the study has no clean images with one right answer each"
+            elif dataset not in judged:
+                advice = nearest(dataset, judged)
+                yield f"models.{name}.expect: no clean images with one right answer in '{dataset}'{advice}"
 
     def _check_subset(self, section: str, name: str, samples: int | None, models: Iterable[str]) -> Iterable[str]:
         """What a section says of the images and models that it is about."""
@@ -787,6 +826,15 @@ class Study(Strict):
         judged = self.judged_by_accuracy()
         first = sorted(judged, key=lambda name: (not self.datasets[name].families, name))
         return self.statistics.reference or next(iter(first), None)
+
+    def gate_dataset(self, model: str) -> str | None:
+        """The dataset on whose clean images a model's gate is: the reference, or the one that its `expect` names."""
+        expect = self.models[model].expect
+        return next(iter(expect)) if isinstance(expect, dict) else self.reference()
+
+    def gate_subset(self, dataset: str) -> dict:
+        """Which of a dataset's samples a gate is judged by (see ``subsets.Subset``)."""
+        return self._subset(dataset, self.gates.clean)
 
     def unshifted_sets(self) -> list[str]:
         """Those whose clean images are the reference's, in whatever size."""

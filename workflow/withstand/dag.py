@@ -15,6 +15,7 @@ from withstand import published, zoo
 from withstand.config import CLEAN, ConfigError, DatasetEntry, Family, ModelEntry, Study, canonical, short_digest
 from withstand.corruptions.constants import CORRUPTIONS, nearest_size
 from withstand.dag_attacks import AttacksDag
+from withstand.dag_gates import GatesDag
 from withstand.dag_internals import InternalsDag
 from withstand.dag_report import ReportDag
 from withstand.dag_resources import ResourcesDag
@@ -59,6 +60,7 @@ class Dag:
             except (LookupError, SyntaxError) as error:
                 raise ConfigError(f"config: {key}.function: {error}") from None
         self._results = f"results/{study.study}"
+        self.gates = GatesDag(self, self._results)
         self.attacks = AttacksDag(self, self._results)
         self.internals = InternalsDag(self, self._results)
         self.statistics = StatisticsDag(self, self._results)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from withstand import rehearsed
 from withstand.config import canonical
+from withstand.gates import without_gate
 from withstand.provenance import code_digest
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class ReportDag:
                     }
                     for name in study.evaluated()
                 },
+                "gates": {model: str(gate) for model, gate in self._dag.gates.by_model.items()},
+                "without_gate": without_gate(study),
                 "reference": study.reference(),
                 "baseline": study.statistics.baseline,
                 **rehearsed.mark(),

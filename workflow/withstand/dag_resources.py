@@ -52,6 +52,11 @@ class ResourcesDag:
         images = sum(self._study.sample_count(name) for name in sets)
         return self._minutes(wildcards, images * self._conditions(wildcards.get("family", CLEAN)), 1, attempt)
 
+    def gate_minutes(self, wildcards, attempt: int) -> int:
+        """Of a job that predicts the images of a gate."""
+        dataset = self._study.gate_dataset(wildcards.model)
+        return self._minutes(wildcards, self._study.gate_subset(dataset)["count"], 1, attempt)
+
     def search_minutes(self, wildcards, attempt: int) -> int:
         """Of a job that looks for natural adversarial examples."""
         return self._minutes(wildcards, self._study.pool_size(wildcards.dataset), 1, attempt)
@@ -101,7 +106,7 @@ class ResourcesDag:
 
     def _size(self, wildcards) -> ModelSize:
         """The size of a job's model, by its card where there is one."""
-        path = Path(f"{self._results}/models/{wildcards.get('model', '')}.json")
+        path = Path(self._dag.gates.description(wildcards.get("model", "")))
         try:
             card = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

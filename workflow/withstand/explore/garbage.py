@@ -28,7 +28,7 @@ RECORDS = ("logs", "benchmarks")
 """Folders of what jobs leave besides their outputs."""
 
 STAGES = (
-    *("models", "images", "predictions", "attacks", "transfer", "spatial", "internals"),
+    *("models", "gates", "images", "predictions", "attacks", "transfer", "spatial", "internals"),
     *("tables", "figures", *RECORDS),
 )
 """Folders of a study that the workflow writes, and nobody else."""

@@ -71,8 +71,8 @@ READERS = 8
 """Threads that decode for one job on a GPU (``dag.READING_THREADS``)."""
 
 PASSING = {
-    *("predict", "predict_clean", "predict_from_source", "predict_streamed", "attack_model", "attack_spatial"),
-    *("transfer_perturbations", "measure_internals", "find_missed", "train_model"),
+    *("predict", "predict_clean", "predict_from_source", "predict_streamed", "predict_gate", "find_missed"),
+    *("attack_model", "attack_spatial", "transfer_perturbations", "measure_internals", "train_model"),
 }
 """Rules of jobs that run models."""
 

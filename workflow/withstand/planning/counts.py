@@ -15,6 +15,7 @@ from withstand.computing import Precision
 from withstand.config import CLEAN, Study
 from withstand.dag import Dag
 from withstand.datasets.registry import open_source
+from withstand.gates import gates
 from withstand.planning.anatomy import Facts
 from withstand.planning.jobs import key
 
@@ -78,8 +79,8 @@ class Work:
 
 def work(study: Study, models: Mapping[str, Facts]) -> list[Work]:
     """The work of all jobs of a study that have some; those that tables and figures are made by have next to none."""
-    found = [*_images(study), *_training(study), *_inference(study, models), *_attacks(study, models)]
-    return [*found, *_internals(study, models), *_tables(study, models)]
+    found = [*_images(study), *_training(study), *_gates(study, models), *_inference(study, models)]
+    return [*found, *_attacks(study, models), *_internals(study, models), *_tables(study, models)]
 
 
 def conditions(study: Study, family: str) -> int:
@@ -180,13 +181,26 @@ def _inference(study: Study, models: Mapping[str, Facts]) -> Iterator[Work]:
                 yield Work(rule, wildcards | {"family": family}, key_, count, precision=precision, **reading)
 
 
+def _gates(study: Study, models: Mapping[str, Facts]) -> Iterator[Work]:
+    for model, gate in gates(study).items():
+        key_, count = f"models.{model}", study.gate_subset(gate.dataset)["count"]
+        count *= not models[key_].failure
+        reading = _some(_reads(study, gate.dataset, CLEAN), count / study.sample_count(gate.dataset))
+        precision = study.computing(model).precision
+        yield Work("predict_gate", {"model": model}, key_, count, precision=precision, **reading)
+
+
+def _some(reading: Mapping[str, int], share: float) -> dict[str, int]:
+    """A share of what it takes to get clean images."""
+    return {kind: round(number * share) for kind, number in reading.items()}
+
+
 def _attacks(study: Study, models: Mapping[str, Facts]) -> Iterator[Work]:
     given = study.attacks
     if given is None:
         return
     count = study.attacked_subset()["count"]
-    share = count / study.sample_count(given.dataset)
-    reading = {kind: round(number * share) for kind, number in _reads(study, given.dataset, CLEAN).items()}
+    reading = _some(_reads(study, given.dataset, CLEAN), count / study.sample_count(given.dataset))
     for model in study.attacked():
         key_ = f"models.{model}"
         facts, wildcards = models[key_], {"model": model}

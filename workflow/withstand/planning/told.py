@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from withstand.explore.garbage import in_bytes
+from withstand.gates import without_gate
 from withstand.planning.costs import DEVICES
 from withstand.planning.estimate import Estimate, Stage
 from withstand.planning.status import STATES, Status
@@ -34,6 +35,8 @@ def plan(found: Estimate) -> str:
     lines += _wrapped(f"For comparison, models alone would run on another device for: {', '.join(told)}.")
     lines += _wrapped(_reason(found, device))
     lines += _wrapped(_disk(found))
+    for model, reason in without_gate(found.study).items():
+        lines += _wrapped(f"No gate for {model}: {reason}")
     for key, reason in found.failed.items():
         lines += _wrapped(f"Not counted: {key}: {reason}")
     return "\n".join(lines)
@@ -119,6 +122,7 @@ def plan_data(found: Estimate) -> Mapping:
             "streaming_saves": round(found.space.streamed),
         },
         "not_counted": found.failed,
+        "without_gate": without_gate(found.study),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from itertools import product
 from typing import TYPE_CHECKING
@@ -52,6 +53,32 @@ def has_published(study: Study) -> bool:
     sets = {about["set"] for dataset in datasets for about in (dataset, *dataset["corrupted"].values())}
     known = {(row["source"], row["source_model"]) for row in published.models() if row["weights"] in weights}
     return any(row["set"] in sets and (row["source"], row["source_model"]) in known for row in published.values())
+
+
+def clean_accuracies(study: Study, dataset: str) -> dict[str, list[dict[str, str]]]:
+    """What was published of exactly a study's models on the clean images of a dataset: over all outputs, by each
+    model's own resize and crop.
+
+    Returns rows of :func:`withstand.published.values` by the model's id, those of preferred sources first. A model may
+    have several, of different input sizes; one whose preprocessing the config changes has none.
+    """
+    found = identities(study)
+    about = found["datasets"][dataset]
+    asked = {"experiment": "clean", "metric": "accuracy", "label_mode": "all", "policy": study.datasets[dataset].policy}
+    asked |= {"set": about["set"], "setting": about["setting"]}
+    rows = [row for row in published.values() if row["policy"] == "model" and asked.items() <= row.items()]
+    known = [row for row in published.models() if row["same_weights"] == "true"]
+    return {
+        name: [row for row in rows if any(weights.items() >= _names(row).items() for weights in theirs)]
+        for name, entry in study.models.items()
+        if (theirs := [row for row in known if row["weights"] == found["models"][name]["weights"]])
+        and not (entry.preprocessing and entry.preprocessing.model_fields_set)
+    }
+
+
+def _names(row: Mapping[str, str]) -> dict[str, str]:
+    """What names a source's model."""
+    return {key: row[key] for key in ("source", "source_model", "pretraining_dataset")}
 
 
 def _model(name: str, entry: ModelEntry) -> dict:

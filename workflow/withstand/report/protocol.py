@@ -28,6 +28,7 @@ def protocol(spec: Mapping, tables: Tables, names: Names) -> list[Entry]:
         *_images(spec),
         *_families(spec),
         *_numbers(tables, names),
+        *_gates(spec, names),
         *_attacks(spec, tables, names),
         *_spatial(spec, tables),
         *_internals(spec, names),
@@ -141,6 +142,26 @@ def _numbers(tables: Tables, names: Names) -> Iterator[Entry]:
     several = [f"{name} ({listed(names.model(model) for model in members)})" for name, members in groups.items()]
     told = listed(several if len(several) > 1 else groups)
     yield Entry("numbers", f"predictions on image sets are computed in {told}, all else in float32.")
+
+
+def _gates(spec: Mapping, names: Names) -> Iterator[Entry]:
+    """What each model had to show first, and why others had not."""
+    settings = spec.get("config", {}).get("gates")
+    if not settings:
+        return
+    expected = [f"{names.model(model)} {text}" for model, text in spec.get("gates", {}).items()]
+    rule = f"models predict {counted(settings['clean'], 'clean image')} first, and one that is more than three standard"
+    rule += " errors below the accuracy expected of it is left out"
+    yield Entry("gates", f"{rule}{': ' if expected else ''}{'; '.join(expected)}.")
+    for reason, models in _by_reason(spec.get("without_gate", {})).items():
+        yield Entry("no gate", f"{listed(names.model(model) for model in models)}: {reason}.")
+
+
+def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for model, reason in reasons.items():
+        found.setdefault(reason, []).append(model)
+    return found
 
 
 def _attacks(spec: Mapping, tables: Tables, names: Names) -> Iterator[Entry]:

@@ -74,9 +74,9 @@ def _is_current(path: Path, inputs: Mapping) -> bool:
 
 
 def _attack_set(model: LazyModel, run: AttackRun, facts: Mapping, batch_size: int) -> None:
+    image_set, classifier = run.image_set, model.classifier
     from withstand.attacks.run import attack_set
 
-    image_set, classifier = run.image_set, model.classifier
     attack_set(
         classifier,
         image_set.shards(model.card, model.device),

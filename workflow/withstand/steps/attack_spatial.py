@@ -24,7 +24,7 @@ from withstand.files import atomic_output
 from withstand.predictions import METADATA
 from withstand.progress import progress
 from withstand.steps.models import read_card
-from withstand.steps.predict import ImageSet, LazyModel
+from withstand.steps.predict import ImageSet, LazyModel, is_current
 from withstand.steps.stream import ResizedSet
 
 
@@ -38,7 +38,8 @@ def attack_spatial(
     device: str = "auto",
     code: str | None = None,
 ) -> None:
-    """Write a model's answers to every rotation and translation of the images of a set.
+    """Write a model's answers to every rotation and translation of the images of a set, unless they are there already,
+    of the same images, weights, grid and code.
 
     Args:
         card_path: the model's card.
@@ -48,6 +49,9 @@ def attack_spatial(
     """
     model = LazyModel(read_card(card_path), weights, device)
     inputs = image_set.inputs() | model.inputs(code) | {"grid": dict(grid)}
+    if is_current(image_set.output, inputs):
+        print(f"{image_set.output} is up to date", file=sys.stderr)
+        return
     facts = model.about(image_set, inputs) | {"grid": dict(grid)}
     try:
         _search(model, image_set, grid, facts, batch_size)
@@ -58,9 +62,9 @@ def attack_spatial(
 
 
 def _search(model: LazyModel, image_set: ImageSet | ResizedSet, grid: Mapping, facts: Mapping, batch_size: int) -> None:
+    classifier = model.classifier
     from withstand.attacks.spatial import search_set
 
-    classifier = model.classifier
     count = image_set.samples()
     with (
         atomic_output(image_set.output) as temporary,

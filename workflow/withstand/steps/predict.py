@@ -170,9 +170,9 @@ class LazyModel:
 
     def inputs(self, code: str | None) -> dict:
         """What the answers depend on besides images: equal for equal models."""
-        chosen = self._computing.choices()
-        computing = {"computing": chosen} if chosen else {}
-        return {"model": self.card["source"], "weights": self.card.get("weights"), "code": code, **computing}
+        chosen, failure = self._computing.choices(), self.card["failure"]
+        more = ({"computing": chosen} if chosen else {}) | ({"failure": failure} if failure else {})
+        return {"model": self.card["source"], "weights": self.card.get("weights"), "code": code, **more}
 
     def about(self, image_set: ImageSet, inputs: Mapping) -> dict:
         """What a result is of, for its metadata."""
@@ -196,17 +196,17 @@ class LazyModel:
         Raises:
             ModelError: if it cannot be loaded, or its card already says why there is none.
         """
-        from withstand import models
-
         if self.card["failure"]:
             raise ModelError(self.card["failure"])
+        from withstand import models
+
         return models.load(self.card["source"], self._weights, self.device, self._computing)
 
 
 def _predict_set(model: LazyModel, image_set: ImageSet, facts: dict, batch_size: int) -> None:
+    classifier = model.classifier
     from withstand.inference import predict_set
 
-    classifier = model.classifier
     predict_set(
         classifier,
         image_set.shards(model.card, model.device),

@@ -109,9 +109,9 @@ def _known_cells(path: Path, inputs: Mapping) -> tuple[dict[str, tuple[dict, pd.
 def _show(
     model: LazyModel, image_set: ImageSet | ResizedSet, files: Mapping[str, Path], batch_size: int
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    classifier = model.classifier
     from withstand.attacks.transfer import transfer_set
 
-    classifier = model.classifier
     with progress(image_set.samples() * len(files), f"perturbations on {model.card['model']}", "images") as advance:
         return transfer_set(
             classifier,
