@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -17,15 +19,18 @@ from photographs import ENTRY, class_folders, efficientnet_weights
 from withstand import published
 from withstand.cli import main
 from withstand.config import ConfigError, load_study, read_config
+from withstand.explore import garbage
 from withstand.gates import Expected, Gate, gates, is_below, without_gate
 from withstand.metrics.reproduction import reproduction_rows
+from withstand.planning import anatomy, counts
+from withstand.predictions import read_facts
 from withstand.published.match import identities
 from withstand.steps.gate import judge_gate
 from withstand.steps.index import index_source
 from withstand.steps.models import read_card, write_card
 from withstand.steps.predict import predict
 from withstand.steps.stream import ResizedSet
-from workflow_project import PROJECT, STUDY, Project
+from workflow_project import PROJECT, Project
 
 REVERSED = """
 import torch
@@ -280,40 +285,146 @@ def test_a_wrong_transform_stops_a_model_and_says_what_to_check(photographs):
 # A study
 
 
-GATED = copy.deepcopy(STUDY)
-GATED["gates"] = {"clean": 30}
-GATED["models"]["resnet"]["expect"] = 0.95
-GATED["models"]["wrong"] = {
-    "function": "own_model:reversed_zoo",
-    "label_space": "shapetex",
-    "preprocessing": {"input_size": 64, "mean": [0.5] * 3, "std": [0.5] * 3},
-    "expect": {"validation": 0.95},
+GATED = {
+    "study": "small",
+    "models": {
+        "right": {"zoo": "resnet_gn_base", "expect": 0.95, "family": "ResNet"},
+        "wrong": {
+            "function": "own_model:reversed_zoo",
+            "label_space": "shapetex",
+            "preprocessing": {"input_size": 64, "mean": [0.5] * 3, "std": [0.5] * 3},
+            "expect": {"validation": 0.95},
+        },
+    },
+    "datasets": {
+        "test": {"source": {"kind": "shapetex", "split": "test"}, "samples": 20, "families": ["digital"]},
+        "validation": {"source": {"kind": "shapetex", "split": "validation"}, "samples": 40},
+    },
+    "families": {"digital": {"corruptions": ["contrast"], "severities": [3]}},
+    "gates": {"clean": 20},
+    "attacks": {
+        "dataset": "test",
+        "samples": 6,
+        "patch_sizes": [16],
+        "perturbations": {"pgd": {"kind": "pgd", "steps": 1}},
+        "spatial": {"angles": 3, "shifts": 1, "draws": 1},
+    },
+    "internals": {"dataset": "test", "samples": 6, "lesions": {"counts": [2], "draws": 1}},
+    "images": {"size": 64},
 }
 
 
 @pytest.fixture(scope="module")
-def gated(finished, tmp_path_factory) -> Project:
-    """The finished small study, with gates and a wrong model added, run to its end again."""
-    project = finished.clone(tmp_path_factory.mktemp("gated") / "project")
+def gated(tmp_path_factory) -> Project:
+    """A study with a right and a wrong model, run to its end."""
+    project = Project.fresh(tmp_path_factory.mktemp("gated") / "project")
     (project.folder / "own_model.py").write_text(REVERSED)
     project.configure(GATED)
     project.complete()
     return project
 
 
-def predicted(project: Project, model: str) -> dict[str, dict]:
-    """What predictions, attacks and looks inside say of themselves, by path within the study."""
+def told(project: Project, model: str) -> dict[str, dict]:
+    """What all results of a model say of themselves, by path within the study."""
     folder = project.folder / "results/small"
-    paths = [path for kind in KINDS for path in folder.glob(f"{kind}/{model}/**/*.parquet")]
+    paths = [*folder.glob(f"predictions/{model}/**/*.parquet"), *folder.glob(f"internals/{model}/*.parquet")]
     paths += [folder / f"{kind}/{model}.parquet" for kind in ("transfer", "spatial")]
     return {str(path.relative_to(folder)): json.loads(pq.read_metadata(path).metadata[b"withstand"]) for path in paths}
 
 
-KINDS = ("predictions", "internals")
+def table(project: Project, name: str) -> pd.DataFrame:
+    return pd.read_parquet(project.folder / f"results/small/tables/{name}.parquet")
 
 
-def test_x(gated):
-    import shutil
+def test_a_wrong_model_is_stopped_and_all_else_is_there(gated):
+    (reason,) = {facts["failure"] for facts in told(gated, "wrong").values()}
+    assert "clean images of validation are right, expected 95%" in reason and "order of its outputs" in reason
+    right = told(gated, "right")
+    assert len(right) == 7 and not any("failure" in facts for facts in right.values())
+    failures = table(gated, "failures")
+    assert set(failures["model"]) == {"wrong"} and set(failures["reason"]) == {reason}
+    accuracy = table(gated, "accuracy")
+    assert set(accuracy["model"]) == {"right"} and {"digital", "clean"} <= set(accuracy["family"].dropna())
+    for name in ("attacks", "spatial", "lesions"):
+        assert set(table(gated, name)["model"]) == {"right"}, name
+    page = (gated.folder / "results/small/report.html").read_text()
+    assert reason.split(";")[0] in page
+    assert "more than three standard errors below the accuracy expected" in page
 
-    shutil.copytree(gated.folder, "/tmp/gp/project", symlinks=True)
-    print(gated.planned())
+
+def test_nothing_is_computed_with_a_stopped_model(gated):
+    folder = gated.folder / "results/small/logs"
+    logs = [*folder.glob("*/wrong.log"), *folder.glob("*/wrong.*.log")]
+    stopped = [path for path in logs if "stopped at its gate" in path.read_text()]
+    assert {path.parent.name for path in stopped} == {
+        *("predict", "predict_clean", "attack_model", "transfer_perturbations", "attack_spatial", "measure_internals")
+    }
+    assert not any("images/s" in path.read_text() for path in stopped)
+
+
+def changed(project: Project, **changes) -> dict[str, int]:
+    """Jobs that are planned after a change of models' entries, or of the study where there is no such model."""
+    study = copy.deepcopy(GATED)
+    for name, value in changes.items():
+        if name in study["models"]:
+            study["models"][name] |= value
+        else:
+            study[name] = value
+    project.configure(study)
+    return project.planned()
+
+
+RERUN = {
+    *("judge_gate", "predict", "predict_clean", "attack_model", "attack_spatial", "measure_internals"),
+    *("transfer_perturbations", "summarise_model"),
+}
+"""What is planned of a model that gets another card; nothing before its gate."""
+
+
+def test_what_runs_again_after_which_change(gated, tmp_path):
+    project = gated.clone(tmp_path / "project")
+    assert project.planned() == {}
+    assert changed(project, right={"expect": 0.9}) == {"write_report": 1, "all": 1}, "it passes as before"
+    opened = changed(project, wrong={"expect": {"validation": 0.05}})
+    assert {
+        rule for rule in opened if opened[rule] and rule in RERUN | {"predict_gate", "describe_before_gate"}
+    } == RERUN
+    assert opened["judge_gate"] == opened["predict_clean"] == 1
+    elsewhere = changed(project, right={"expect": {"test": 0.95}})
+    assert elsewhere["predict_gate"] == elsewhere["judge_gate"] == 1 and "describe_before_gate" not in elsewhere
+
+
+def test_what_is_there_stays_where_a_gate_is_judged_again(gated, tmp_path):
+    project = gated.clone(tmp_path / "project")
+    folder = project.folder / "results/small"
+    before = {path: (folder / path).stat().st_ino for path in told(project, "right")}
+    changed(project, gates={"clean": 15})
+    project.complete("--until", "predict", "predict_clean", "attack_spatial")
+    assert json.loads((folder / "gates/right/verdict.json").read_text())["images"] == 15
+    assert {path: (folder / path).stat().st_ino for path in before} == before
+    assert project.planned("--until", "predict", "predict_clean", "attack_spatial") == {}
+
+
+def test_gates_are_counted_and_cleared_away(gated, monkeypatch):
+    monkeypatch.chdir(gated.folder)
+    study = load_study(GATED)
+    found = {
+        each.wildcards["model"]: each
+        for each in counts.work(study, anatomy.models_of(study))
+        if each.rule == "predict_gate"
+    }
+    assert (found["right"].forward, found["wrong"].forward) == (20, 0)
+    answers = pq.read_metadata("results/small/gates/right/predictions.parquet")
+    assert found["right"].forward == answers.num_rows
+    assert "gates" in garbage.STAGES
+
+
+def test_a_stopped_model_is_recorded_without_torch(gated, tmp_path):
+    """In a process of its own, as a job has it."""
+    shard = gated.folder / "results/small/images/test/clean/0000.h5"
+    card = gated.folder / "results/small/models/wrong.json"
+    images = {"dataset": "test", "family": "clean", "images": [str(shard)], "output": str(tmp_path / "none.parquet")}
+    code = "import sys; from withstand.cli import main; main(sys.argv[1:], standalone_mode=False)"
+    code += "; assert 'torch' not in sys.modules and 'timm' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code, "predict", json.dumps([images]), "--card", str(card)], check=True)
+    assert "stopped at its gate" in read_facts(tmp_path / "none.parquet")["failure"]

@@ -53,7 +53,7 @@ def attack(
     for run in runs:
         image_set = run.image_set
         inputs = image_set.inputs() | model.inputs(code) | {"attack": dict(run.attack)}
-        if is_current(image_set.output, inputs) and _is_current(run.perturbations, inputs):
+        if is_current(image_set, inputs) and _is_current(run.perturbations, inputs):
             print(f"{image_set.output} is up to date", file=sys.stderr)
             continue
         facts = model.about(image_set, inputs) | {"attack": dict(run.attack)}

@@ -49,7 +49,7 @@ def attack_spatial(
     """
     model = LazyModel(read_card(card_path), weights, device)
     inputs = image_set.inputs() | model.inputs(code) | {"grid": dict(grid)}
-    if is_current(image_set.output, inputs):
+    if is_current(image_set, inputs):
         print(f"{image_set.output} is up to date", file=sys.stderr)
         return
     facts = model.about(image_set, inputs) | {"grid": dict(grid)}

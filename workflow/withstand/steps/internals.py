@@ -16,7 +16,7 @@ from withstand.hdf5 import Hdf5Error
 from withstand.parquet import ParquetFileError
 from withstand.predictions import read_facts
 from withstand.steps.models import read_card
-from withstand.steps.predict import ImageSet, LazyModel
+from withstand.steps.predict import ImageSet, LazyModel, is_older_than_index
 
 if TYPE_CHECKING:
     from withstand.internals import GramProtocol, LesionProtocol, LimitProtocol, Shuffled
@@ -93,7 +93,8 @@ def _is_current(experiment: Experiment, inputs: Mapping) -> bool:
         facts = _read_facts(experiment)
     except (Hdf5Error, ParquetFileError):
         return False
-    return facts.get("inputs") == inputs and "failure" not in facts
+    is_same = facts.get("inputs") == inputs and "failure" not in facts
+    return is_same and not is_older_than_index(experiment.image_set)
 
 
 def _read_facts(experiment: Experiment) -> dict:

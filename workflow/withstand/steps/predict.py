@@ -25,6 +25,7 @@ from withstand.subsets import Subset
 if TYPE_CHECKING:
     from withstand.models import Classifier
     from withstand.shards import Shard
+    from withstand.steps.stream import ResizedSet
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def predict(
     model = LazyModel(read_card(card_path), weights, device, computing)
     for image_set in image_sets:
         inputs = image_set.inputs() | model.inputs(code)
-        if is_current(image_set.output, inputs):
+        if is_current(image_set, inputs):
             print(f"{image_set.output} is up to date", file=sys.stderr)
             continue
         facts = model.about(image_set, inputs)
@@ -219,13 +220,20 @@ def _predict_set(model: LazyModel, image_set: ImageSet, facts: dict, batch_size:
     )
 
 
-def is_current(output: Path, inputs: Mapping) -> bool:
-    """Whether a file of predictions is there, of a model that did not fail, and made of the same inputs."""
+def is_current(image_set: ImageSet | ResizedSet, inputs: Mapping) -> bool:
+    """Whether the output of an image set is there, of a model that did not fail, and made of the same inputs."""
     try:
-        facts = predictions.read_facts(output)
+        facts = predictions.read_facts(image_set.output)
     except ParquetFileError:
         return False
-    return facts.get("inputs") == inputs and "failure" not in facts
+    return facts.get("inputs") == inputs and "failure" not in facts and not is_older_than_index(image_set)
+
+
+def is_older_than_index(image_set: ImageSet | ResizedSet) -> bool:
+    """Whether the source was looked through once more since the output of an image set was made. An index does not
+    know pixels, and whoever makes it anew, because files have changed, wants them read again."""
+    index = getattr(image_set, "index", None)
+    return index is not None and index.stat().st_mtime > image_set.output.stat().st_mtime
 
 
 def choose_device(device: str) -> str:

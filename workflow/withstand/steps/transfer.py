@@ -20,7 +20,7 @@ from withstand.predictions import METADATA, read_facts
 from withstand.progress import progress
 from withstand.provenance import versions
 from withstand.steps.models import read_card
-from withstand.steps.predict import ImageSet, LazyModel
+from withstand.steps.predict import ImageSet, LazyModel, is_older_than_index
 from withstand.steps.stream import ResizedSet
 
 
@@ -63,7 +63,7 @@ def transfer(
     """
     model = LazyModel(read_card(card_path), weights, device)
     facts = model.about(image_set, image_set.inputs() | model.inputs(code))
-    known, known_left_out = _known_cells(image_set.output, facts["inputs"])
+    known, known_left_out = _known_cells(image_set, facts["inputs"])
     facts |= {"attacks": {}, "cells": {}, "left_out": {}}
     kept, missing, wanted = {}, {}, {}
     for source in sources:
@@ -93,15 +93,17 @@ def transfer(
     _write(kept | made, wanted, facts, image_set.output)
 
 
-def _known_cells(path: Path, inputs: Mapping) -> tuple[dict[str, tuple[dict, pd.DataFrame]], dict[str, dict]]:
+def _known_cells(
+    image_set: ImageSet | ResizedSet, inputs: Mapping
+) -> tuple[dict[str, tuple[dict, pd.DataFrame]], dict[str, dict]]:
     """The cells of an earlier file of the same inputs, each with what is known of it, and those that were left out."""
     try:
-        facts = read_facts(path)
+        facts = read_facts(image_set.output)
     except ParquetFileError:
         return {}, {}
-    if facts.get("inputs") != inputs or "failure" in facts:
+    if facts.get("inputs") != inputs or "failure" in facts or is_older_than_index(image_set):
         return {}, {}
-    rows = read_frame(path)
+    rows = read_frame(image_set.output)
     cells = rows["source"] + "/" + rows["attack"]
     return {cell: (about, rows[cells == cell]) for cell, about in facts["cells"].items()}, facts["left_out"]
 
