@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,15 @@ import pytest
 import timm
 from click.testing import CliRunner
 from scipy.stats import binom
+from snakemake.iocontainers import Wildcards
 from test_published import measured
 from timm.data import resolve_data_config
 
 from photographs import ENTRY, class_folders, efficientnet_weights
-from withstand import published
+from withstand import published, zoo
 from withstand.cli import main
 from withstand.config import ConfigError, load_study, read_config
+from withstand.dag import Dag
 from withstand.explore import garbage
 from withstand.gates import Expected, Gate, gates, is_below, without_gate
 from withstand.metrics.reproduction import reproduction_rows
@@ -28,7 +31,7 @@ from withstand.published.match import identities
 from withstand.steps.gate import judge_gate
 from withstand.steps.index import index_source
 from withstand.steps.models import read_card, write_card
-from withstand.steps.predict import predict
+from withstand.steps.predict import ImageSet, is_current, predict
 from withstand.steps.stream import ResizedSet
 from workflow_project import PROJECT, Project
 
@@ -282,6 +285,30 @@ def test_a_wrong_transform_stops_a_model_and_says_what_to_check(photographs):
     assert card.read_bytes() == described.read_bytes(), "nothing is expected of it at its own size"
 
 
+def test_what_was_read_before_its_index_was_made_is_not_current(photographs, monkeypatch):
+    at_the_gate(photographs, ENTRY, 0.9)
+    index, predictions = photographs / "index.parquet", photographs / "predictions.parquet"
+    images = ResizedSet(
+        "photographs", "clean", photographs_in(photographs), (0, 20), [], 0, "raw", predictions, "model", index=index
+    )
+    inputs = read_facts(predictions)["inputs"]
+    assert is_current(images, inputs)
+    os.utime(index)
+    assert not is_current(images, inputs)
+
+
+def test_what_is_there_of_a_model_that_is_stopped_later_is_replaced(clean_file, tmp_path):
+    card, output = tmp_path / "card.json", tmp_path / "predictions.parquet"
+    write_card("vit", {"zoo": "vit_p8_base"}, zoo.weights("vit_p8_base"), card)
+    images = [ImageSet("test", "clean", [clean_file], output)]
+    described = json.loads(card.read_text())
+    for failure in (None, "stopped at its gate", None):
+        card.write_text(json.dumps(described | {"failure": failure}))
+        predict(card, zoo.weights("vit_p8_base"), images, batch_size=12)
+        assert read_facts(output).get("failure") == failure
+        assert pq.read_metadata(output).num_rows == (0 if failure else 12)
+
+
 # A study
 
 
@@ -392,6 +419,34 @@ def test_what_runs_again_after_which_change(gated, tmp_path):
     assert opened["judge_gate"] == opened["predict_clean"] == 1
     elsewhere = changed(project, right={"expect": {"test": 0.95}})
     assert elsewhere["predict_gate"] == elsewhere["judge_gate"] == 1 and "describe_before_gate" not in elsewhere
+
+
+@pytest.mark.parametrize(
+    ("expect", "correct", "is_judged_again"),
+    [(0.95, 19, False), (0.9, 19, False), (0.999, 18, True), ({"test": 0.9}, 19, True), (0.9, None, True)],
+)
+def test_a_model_is_judged_again_where_that_may_change_something(
+    tmp_path, monkeypatch, expect, correct, is_judged_again
+):
+    monkeypatch.chdir(tmp_path)
+    passed = {"dataset": "validation", "expected": [{"accuracy": 0.95, "input_size": None, "source": "anybody"}]}
+    last = {"gate": passed, "correct": correct, "images": 20, "input_size": 64}
+    last["failure"] = "broken" if correct is None else None
+    path = tmp_path / "results/small/gates/right/verdict.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(last))
+    study = copy.deepcopy(GATED) | {
+        "statistics": {"reference": "validation"},
+        "models": {"right": {"zoo": "vit_p8_base"}},
+    }
+    study["models"]["right"]["expect"] = expect
+    judged_by = Dag(load_study(study)).gates.judged_by(Wildcards(fromdict={"model": "right"}))
+    assert (json.loads(judged_by) != passed) == is_judged_again
+    path.unlink()
+    current = Dag(load_study(study)).gates.by_model["right"]
+    assert (
+        Gate.of(json.loads(Dag(load_study(study)).gates.judged_by(Wildcards(fromdict={"model": "right"})))) == current
+    )
 
 
 def test_what_is_there_stays_where_a_gate_is_judged_again(gated, tmp_path):
