@@ -412,7 +412,7 @@ def test_what_runs_again_after_which_change(gated, tmp_path):
     project = gated.clone(tmp_path / "project")
     assert changed(project, right={"expect": 0.9}) == {"write_report": 1, "all": 1}, "it passes as before"
     opened = changed(project, wrong={"expect": {"validation": 0.05}})
-    assert RERUN <= opened.keys() and {"predict_gate", "describe_before_gate"}.isdisjoint(opened)
+    assert opened.keys() >= RERUN and {"predict_gate", "describe_before_gate"}.isdisjoint(opened)
     assert opened["judge_gate"] == opened["predict_clean"] == opened["attack_model"] == 1
 
 
