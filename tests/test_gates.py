@@ -28,6 +28,7 @@ from withstand.metrics.reproduction import reproduction_rows
 from withstand.planning import anatomy, counts
 from withstand.predictions import read_facts
 from withstand.published.match import identities
+from withstand.rehearsal import shrink
 from withstand.steps.gate import judge_gate
 from withstand.steps.index import index_source
 from withstand.steps.models import read_card, write_card
@@ -222,6 +223,16 @@ def test_check_names_gates_and_models_without_one(loaded):
     told = CliRunner().invoke(main, ["check", str(PROJECT / "studies/imagenet.yaml")]).output
     assert "resnet50_tv has a gate: 76.16% at 224 px (timm's results, 2025) on val" in told
     assert "convnext_b has no gate: no published value for convnext_base.fb_in1k on val" in told
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_rehearsal_has_the_gates_of_its_study_and_random_weights_pass_them(loaded, name):
+    study = loaded(name)
+    config = json.loads(json.dumps(read_config(PROJECT / f"studies/{name}.yaml")))
+    small = load_study(shrink.shrink(config, study))
+    assert gates(small).keys() == gates(study).keys()
+    for gate in gates(small).values():
+        assert not gate.stops(0, small.gate_subset(gate.dataset)["count"], 224)
 
 
 # At the gate: a real model on real photographs

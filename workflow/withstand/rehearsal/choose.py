@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 
 from withstand import zoo
 from withstand.config import CLEAN, ConfigError, ModelEntry, Study, canonical, load_study
+from withstand.gates import gates
 from withstand.published.match import has_published
 
 Case = tuple
@@ -26,6 +27,8 @@ def cases(study: Study) -> set[Case]:
     for name, entry in study.models.items():
         for case in _of_model(study, name):
             found.add((class_of(study, entry), *case))
+    # a gate predicts as any other job does, whatever the class of the model
+    found |= {("gate", *images_of(study, gate.dataset, CLEAN)) for gate in gates(study).values()}
     for name, reference in study.references().items():
         found.add((class_of(study, reference), "misclassified samples", study.datasets[name].source.kind))
     return found

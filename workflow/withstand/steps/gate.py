@@ -12,6 +12,7 @@ from withstand.gates import Gate
 from withstand.metrics.conditions import modes_of
 from withstand.parquet import read_table
 from withstand.predictions import read_facts
+from withstand.provenance import versions
 from withstand.steps.models import read_card
 
 CHECK = (
@@ -35,6 +36,7 @@ def judge_gate(description: Path, predictions: Path, gate: Mapping, card: Path, 
     """
     described, facts = read_card(description), read_facts(predictions)
     found = {"gate": dict(gate), "correct": None, "images": 0, "input_size": None, "failure": facts.get("failure")}
+    found |= {"versions": versions()}
     if found["failure"] is None:
         answers = read_table(predictions, [f"correct_{modes_of(predictions)[0]}"])[0].to_numpy()
         found |= {"correct": int(answers.sum()), "images": len(answers)}
