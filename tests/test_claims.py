@@ -2,6 +2,9 @@
 opposite."""
 
 import math
+from functools import partial
+from itertools import product
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -21,7 +24,9 @@ from withstand.claims.paper import (
     claim_rows,
     within_margin,
 )
+from withstand.config_attacks import ATTACK_KINDS, Fgsm, Norm, Pgd, Target
 from withstand.metrics.intervals import wilson
+from withstand.steps.tabulate_attacks import _ATTACK, _about
 from withstand.steps.tabulate_statistics import tabulate_claims
 
 SETTINGS = Settings(("test",), ("conflict",), 0.05)
@@ -40,6 +45,10 @@ MODELS = pd.DataFrame(
     ],
     columns=["model", "family", "parameters", "patch_size", "pretraining_images"],
 ).assign(pretraining_dataset="d", input_size=64)
+
+
+FGSM = {"norm": "linf", "eps": "1/255", "steps": 1, "step_size": "1/255", "random_start": False, "target": "none"}
+PGD = FGSM | {"steps": 8, "step_size": "1/2040"}
 
 
 def row(value, width=0.01, **keys):
@@ -109,17 +118,17 @@ def tables(sign):
             ]
         ),
         "attacks": pd.DataFrame(
-            accuracies(attacked | {"resnet": 0.5 + step}, attack="fgsm", steps=1, metric="accuracy")
-            + accuracies(attacked | {"resnet": 0.5 - step}, attack="pgd", steps=8, metric="accuracy")
+            accuracies(attacked | {"resnet": 0.5 + step}, attack="fgsm", metric="accuracy", **FGSM)
+            + accuracies(attacked | {"resnet": 0.5 - step}, attack="pgd", metric="accuracy", **PGD)
         ),
         "transfer": pd.DataFrame(
-            [row(v, model=m, source=s, attack="pgd", metric="fooled") for (m, s), v in fooled.items()]
+            [row(v, model=m, source=s, attack="pgd", metric="fooled", **PGD) for (m, s), v in fooled.items()]
         ),
         "patch_alignment": pd.DataFrame(
             [
-                row(ratio[0], model="vit8", attack="pgd", metric="edge_ratio", own=True),
-                row(9.0, model="vit8", attack="pgd", metric="edge_ratio", own=False),
-                row(ratio[1], model="resnet", attack="pgd", metric="edge_ratio", own=False),
+                row(ratio[0], model="vit8", attack="pgd", metric="edge_ratio", own=True, **PGD),
+                row(9.0, model="vit8", attack="pgd", metric="edge_ratio", own=False, **PGD),
+                row(ratio[1], model="resnet", attack="pgd", metric="edge_ratio", own=False, **PGD),
             ]
         ).drop(columns="label_mode"),
         "spatial": pd.DataFrame(
@@ -160,6 +169,47 @@ def test_effects_are_those_of_comparable_models():
     assert rows.loc["near_beats_random", "effect"] == pytest.approx(0.1)
     assert rows.loc["vits_ahead", ["label_mode", "policy"]].tolist() == ["all", "stored"]
     assert rows.loc["early_blocks_need_patches", "effect"] == pytest.approx(0.1), "with all blocks both are the same"
+
+
+OF_ATTACKS = {
+    "fgsm_resists_in_resnets": {"fgsm"},
+    "advantage_gone_under_pgd": {"pgd"},
+    "transfer_within_families": {"fgsm", "pgd"},
+    "vits_show_their_patches": {"pgd"},
+    "resnets_show_no_patches": {"pgd"},
+}
+"""The protocols that each claim about attacks is about."""
+
+
+def kinds_of_attacks():
+    """Attacks of every kind, norm and target that the config knows, with the protocol that each follows."""
+    for kind, norm, target in product(ATTACK_KINDS, *(get_args(part) for part in (Norm, Target))):
+        common = {"kind": kind, "norm": norm, "eps": "1/255"}
+        bare = norm == "linf" and target == "none"
+        if kind == "fgsm":
+            yield Fgsm(**common, target=target).spec, "fgsm" if bare else None
+        elif kind == "pgd":
+            pgd = partial(Pgd, **common, target=target)
+            yield pgd(steps=8).spec, "pgd" if bare else None
+            yield pgd(steps=8, random_start=True, restarts=2).spec, "pgd" if bare else None
+            yield pgd(steps=1, step_size="1/255").spec, "fgsm" if bare else None
+            yield pgd(steps=1, step_size="1/255", random_start=True).spec, None
+            yield pgd(steps=1).spec, None
+        elif target == "none":
+            assert kind == "autoattack", f"of no protocol known here: {kind}"
+            yield {"kind": "autoattack", "norm": norm, "eps": "1/255", "version": "standard", "attacks": []}, None
+
+
+@pytest.mark.parametrize(("spec", "protocol"), list(kinds_of_attacks()))
+def test_attacks_enter_the_claims_about_their_protocol(spec, protocol):
+    given = tables(1)
+    columns = ["attack", *(name for name, _ in _ATTACK if name != "attack")]
+    for name in ("attacks", "transfer", "patch_alignment"):
+        about = pd.Series(_about(spec | {"name": "x"})).reindex(columns)
+        given[name] = given[name].assign(**about)
+    rows = claim_rows(Evidence(given), SETTINGS)
+    entered = set(rows.loc[rows["subject"] == "x", "claim"])
+    assert entered == {claim for claim, protocols in OF_ATTACKS.items() if protocol in protocols}
 
 
 def test_what_a_study_has_not_is_said():

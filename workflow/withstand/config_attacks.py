@@ -38,6 +38,7 @@ def _check_range(norm: str, eps: Fraction) -> None:
         raise ValueError(f"eps: {eps} is beyond the range of pixels, which is from 0 to 1; did you mean {eps}/255?")
 
 
+Norm = Literal["linf", "l2"]
 Target = Literal["none", "random", "least_likely"]
 
 
@@ -46,7 +47,7 @@ class Fgsm(Strict):
 
     kind: Literal["fgsm"]
     """The fast gradient sign method (Goodfellow et al. 2015)."""
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Norm = "linf"
     """How a perturbation is measured: its largest change of a colour value, or its length over the whole image."""
     eps: Length = Fraction(1, 255)
     """The most that a perturbation may measure; pixels are from 0 to 1, so `1/255` is one grey level."""
@@ -72,7 +73,7 @@ class Pgd(Strict):
 
     kind: Literal["pgd"]
     """Projected gradient descent (Madry et al. 2018)."""
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Norm = "linf"
     """How a perturbation is measured: its largest change of a colour value, or its length over the whole image."""
     eps: Length = Fraction(1, 255)
     """The most that a perturbation may measure; pixels are from 0 to 1, so `1/255` is one grey level."""
@@ -108,7 +109,7 @@ class Auto(Strict):
 
     kind: Literal["autoattack"]
     """AutoAttack (Croce & Hein 2020), by the package pyautoattack."""
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Norm = "linf"
     """How a perturbation is measured: its largest change of a colour value, or its length over the whole image."""
     eps: Length = Fraction(1, 255)
     """The most that a perturbation may measure; pixels are from 0 to 1, so `1/255` is one grey level."""

@@ -11,6 +11,22 @@ import pandas as pd
 from withstand.metrics.intervals import clustered_wilson, mean_interval, wilson
 from withstand.predictions import LABEL_MODES, NEVER
 
+FGSM, PGD = "fgsm", "pgd"
+
+
+def protocols(rows: pd.DataFrame) -> pd.Series:
+    """Which of the paper's attacks the rows of a table are of (Bhojanapalli et al., ICCV 2021, section 3).
+
+    Both are untargeted and bounded in L-infinity: ``fgsm`` is one step of the whole budget from the image itself,
+    ``pgd`` takes several steps. All else, AutoAttack among it, is none of them.
+    """
+    bounded = (rows["norm"] == "linf") & (rows["target"] == "none")
+    one_step = (rows["steps"] == 1) & (rows["step_size"] == rows["eps"]) & (rows["random_start"] == False)  # noqa: E712
+    found = pd.Series(None, index=rows.index, dtype=object)
+    found[bounded & one_step] = FGSM
+    found[bounded & (rows["steps"] > 1)] = PGD
+    return found
+
 
 def modes_of(answers: pd.DataFrame) -> list[str]:
     """The label modes of a table of answers."""

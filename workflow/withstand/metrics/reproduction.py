@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from withstand import published
+from withstand.metrics.attacks import FGSM, PGD, protocols
 
 KEYS = ["weights", "set", "experiment", "metric", "label_mode", "setting"]
 """What names a value, measured or published."""
@@ -132,13 +133,13 @@ def _corruption_error(table: pd.DataFrame, sizes: pd.DataFrame) -> Iterator[pd.D
 def _attacks(table: pd.DataFrame, sizes: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """PGD has two names: of its budget alone, and with its number of steps."""
     rows = table[(table["norm"] == "linf") & (table["target"] == "none")]
-    one_step = (rows["steps"] == 1) & (rows["step_size"] == rows["eps"]) & ~rows["random_start"].astype(bool)
-    budget, several = "eps=" + rows["eps"], rows["steps"] > 1
-    under = rows["metric"] == "accuracy"
-    yield rows[under & one_step].assign(experiment="fgsm", setting=budget)
-    yield rows[under & several].assign(experiment="pgd", setting=budget)
-    steps = ", steps=" + rows["steps"].astype("Int64").astype(str)
-    yield rows[under & several].assign(experiment="pgd", setting=budget + steps)
+    under, named = rows[rows["metric"] == "accuracy"], protocols(rows)
+    for attack, steps in ((FGSM, False), (PGD, False), (PGD, True)):
+        chosen = under[named[under.index] == attack]
+        setting = "eps=" + chosen["eps"]
+        if steps:
+            setting += ", steps=" + chosen["steps"].astype("Int64").astype(str)
+        yield chosen.assign(experiment=attack, setting=setting)
     before = rows[rows["metric"] == "clean_accuracy"].assign(experiment="before_attacks", setting="", attack=None)
     yield before.drop_duplicates(["model", "dataset", "label_mode", "policy"])
 
