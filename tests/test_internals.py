@@ -1,4 +1,5 @@
 import json
+import math
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib import import_module
@@ -26,11 +27,12 @@ from withstand.grams import GramFile
 from withstand.images import ImageFile
 from withstand.inference import Forward
 from withstand.internals import GramProtocol, LesionProtocol, LimitProtocol, Shuffled
-from withstand.interventions import Lesion, RandomAttention, intervene
-from withstand.metrics.internals import lesion_rows, over_draws, proportion
+from withstand.interventions import Lesion, PatchToClass, RandomAttention, intervene, local_pairs, random_pairs
+from withstand.metrics.internals import _same_mask, lesion_rows, over_draws, proportion
 from withstand.metrics.intervals import clustered_wilson, wilson
 from withstand.metrics.similarity import similarity_rows
 from withstand.predictions import read_facts
+from withstand.random import Stream
 from withstand.representations import DistanceMeter, attention_weights, representations
 from withstand.shards import PartialShard
 from withstand.similarity import cka, gram
@@ -269,6 +271,36 @@ def test_rows_of_limits_are_what_the_limited_model_answers(measured, subset):
     assert np.allclose(rows["loss"], torch.nn.functional.cross_entropy(logits, labels, reduction="none"), atol=1e-4)
     from_hand = sum(max(abs(a - c), abs(b - d)) > 2 for a, b, c, d in np.ndindex(8, 8, 8, 8)) / 8**4
     assert rows["masked"].unique() == [from_hand]
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 3), (2, 2), (2, 3), (4, 4), (7, 7)])
+@pytest.mark.parametrize("distance", [0, 0.125, 0.25, 0.5, 0.99, 1])
+def test_masks_that_are_the_same_are_known_as_such(grid, distance):
+    local, patches = local_pairs(grid, distance), math.prod(grid)
+    random = [random_pairs(grid, distance, Stream(0, draw)) for draw in range(20)]
+    about = {"masked": 1 - float(local.mean()), "blocks": None, "patches": patches, "depth": 6}
+    one, other = (_same_mask(arm, **about) for arm in ("local", "random"))
+    assert (one == "none") == bool(local.all()), "nothing is masked"
+    # of 20 draws of some pairs out of more, one at least is another mask
+    assert (other is not None) == all((mask == local).all() for mask in random)
+
+
+def test_blocks_that_are_all_there_are_make_one_mask():
+    network = small("vit").network
+    depth = len(network.blocks)
+    for count in range(1, depth + 1):
+        first, last = ({swap[0] for swap in PatchToClass(**{end: count}).swaps(network)} for end in ("first", "last"))
+        about = {"masked": None, "blocks": count, "patches": 16, "depth": depth}
+        assert _same_mask("first", **about) is None
+        assert (_same_mask("last", **about) == "first") == (first == last)
+
+
+def test_a_mask_that_is_the_same_has_no_control(tables, measured):
+    limits = pd.read_parquet(tables["attention_limit"])
+    last = limits[limits["arm"] == "last"].set_index("blocks")["same_as"]
+    assert set(last[6]) == {"first"} and last[1].isna().all(), "of six blocks"
+    values = limits[(limits["blocks"] == 6) & (limits["model"] == "vit_p8_base") & (limits["family"] == "clean")]
+    assert values["value"].nunique() == 1
 
 
 def test_what_a_network_without_tokens_has_not_is_recorded_by_name(measured):

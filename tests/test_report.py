@@ -22,6 +22,7 @@ from withstand.report.tables import claims as claims_table
 from withstand.steps.report import write_report
 from withstand.steps.tabulate import ACCURACY, FAILURES, MODELS, SHAPE_BIAS, write_table
 from withstand.steps.tabulate_attacks import ATTACKS, SPATIAL
+from withstand.steps.tabulate_internals import ATTENTION_LIMIT
 from withstand.steps.tabulate_statistics import CLAIMS, COMPARISONS, TRENDS
 
 NAMES = Names(
@@ -40,6 +41,7 @@ SCHEMAS = {
     "comparisons": COMPARISONS,
     "claims": CLAIMS,
     "trends": TRENDS,
+    "attention_limit": ATTENTION_LIMIT,
 }
 
 
@@ -256,6 +258,21 @@ def test_claims_are_said_by_outcome(tables):
 def test_a_claim_that_was_not_tested_tells_why(more, said):
     table = _table("claims", [claim(subject=None, effect=None, outcome="undecided", **more)])
     assert texts(sentences.claims(table, NAMES)["not tested"][0].evidence) == [said]
+
+
+def test_a_mask_is_never_set_beside_itself():
+    def limit(arm, distance, value, **more):
+        return row("vit", value, arm=arm, distance=distance, **more)
+
+    shown = [limit("local", 0.25, 0.6), limit("random", 0.25, 0.4), limit("local", 0.125, 0.2)]
+    alone = limit("random", 0.125, 0.2, same_as="local")
+    (said,) = sentences.inside({"attention_limit": _table("attention_limit", [*shown, alone])}, NAMES)
+    assert said.text == (
+        "With attention within 0.25 of the grid's side, ViT/8 gets 60.0% [58.0, 62.0] of test set right;"
+        " with as many pairs masked at random, 40.0% [38.0, 42.0] (120 images)."
+    )
+    (said,) = sentences.inside({"attention_limit": _table("attention_limit", [shown[2], alone])}, NAMES)
+    assert "at random" not in said.text and "20.0%" in said.text
 
 
 def test_claims_that_were_not_tested_are_no_tests(tables):

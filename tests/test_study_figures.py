@@ -406,6 +406,7 @@ def claims_of(count=22, tests=2):
                 | {"statement": f"Claim number {number} says that one thing is better than another thing of its size."}
                 | {"dataset": "test" if part else None, "subject": "mean over corruptions" if part else "pgd_4"}
                 | {"outcome": outcome, "unit": unit, "models": "a,b", "label_mode": "all", "policy": "stored", **told}
+                | {"pretraining_dataset": None if part else "JFT-300M", "pretraining_images": None if part else 3e8}
             )
     return pd.DataFrame(rows).astype({"effect": float, "low": float, "high": float})
 
@@ -420,6 +421,7 @@ def test_claims_are_legible_with_many_rows():
     assert "claims not tested: 1" in texts
     assert {f"{outcome}: {count}" for outcome, count in counts.items()} <= set(texts)
     assert texts.count("Test set, corrupted") == 22
+    assert sum("images" in text for text in texts) == sum("trained on" in text for text in texts) == 22, "in lines"
     assert "+20 [+16, +24] points" in texts
     assert "\N{MULTIPLICATION SIGN}1.50 [1.20, 1.80]" in texts
     assert "-0.20 [-0.16, -0.24] slope".replace("-", MINUS) in texts
@@ -456,7 +458,7 @@ def test_tests_of_claims_under_several_policies_are_told_apart():
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts.count("A set of a long name,") == 4
     assert texts.count("corrupted, as published") == 4
-    assert texts.count("pgd 4") == 4
+    assert sum(text.startswith("pgd 4, trained on") for text in texts) == 4
     assert overlapping(figure) == []
     every = claims.draw(claims.select(rows[rows["effect"].notna()], pd.DataFrame()), Style())
     assert not any("not tested" in text.get_text() for text in every.axes[0].texts)

@@ -8,7 +8,7 @@ erred all at once; the interval of a difference is recovered from those of its t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -101,7 +101,7 @@ class Evidence:
         return models.assign(kind=[kind_of(family) for family in models["family"]])
 
     def group(self, model: str) -> tuple:
-        """What a model was pre-trained on."""
+        """What a model was pre-trained on: name of the set and number of images, None where they are not known."""
         row = self.models.loc[model]
         return tuple(None if pd.isna(row[key]) else row[key] for key in ("pretraining_dataset", "pretraining_images"))
 
@@ -113,6 +113,14 @@ class Evidence:
         """Whether two models were pre-trained on the same, as the config says; what it does not say is not the same."""
         return self.group(one) == self.group(other) != (None, None)
 
+    def by_pretraining(self, among: Iterable[str]) -> Iterator[tuple[tuple, list[str]]]:
+        """Models by what they were pre-trained on (see :meth:`group`): the smallest set first, the unknown one last."""
+        groups: dict[tuple, list[str]] = {}
+        for model in dict.fromkeys(among):
+            groups.setdefault(self.group(model), []).append(model)
+        for group in sorted(groups, key=lambda group: (group[1] is None, group[1] or 0, str(group[0]))):
+            yield group, groups[group]
+
     def comparable(self, among: Iterable[str]) -> list[tuple[str, str]]:
         """(ViT, ResNet) of comparable size and the same pre-training."""
         among = list(among)
@@ -122,22 +130,27 @@ class Evidence:
             if self.same_group(*pair) and self.size_ratio(*pair) <= COMPARABLE
         ]
 
-    def with_most_data(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Those of pairs that were pre-trained on most images."""
-        images = [self.group(first)[1] or 0 for first, _ in pairs]
-        return [pair for pair, count in zip(pairs, images, strict=True) if count == max(images)]
+    def more_and_less_data(self, among: Iterable[str], *kinds: str) -> dict[str, list[tuple[str, str]]]:
+        """Pairs of one architecture by kind, pre-trained on more images and on fewer: for all pairs of all kinds the
+        same two sets, of those that each kind has the two that differ most. Empty where there are no such sets."""
+        among = list(among)
+        pairs = {kind: self._one_architecture_by_data(self.of_kind(kind, among)) for kind in kinds}
+        spans = set.intersection(*({self._span(pair) for pair in found} for found in pairs.values()))
+        if not spans:
+            return {kind: [] for kind in kinds}
+        widest = max(spans, key=lambda span: (span[0][1] / span[1][1], str(span)))
+        return {kind: [pair for pair in found if self._span(pair) == widest] for kind, found in pairs.items()}
 
-    def more_and_less_data(self, kind: str, among: Iterable[str]) -> list[tuple[str, str]]:
-        """Pairs of one architecture: pre-trained on most images, and on fewest."""
-        models, found = self.models, []
-        members = self.of_kind(kind, among)
-        known = [model for model in members if not pd.isna(models.loc[model, "pretraining_images"])]
-        for model in known:
-            same = [other for other in known if self._one_architecture(model, other)]
-            images = models.loc[same, "pretraining_images"]
-            if images[model] == images.max() > images.min():
-                found.append((model, str(images.idxmin())))
-        return found
+    def _one_architecture_by_data(self, members: list[str]) -> list[tuple[str, str]]:
+        known = [model for model in members if self.group(model)[1] is not None]
+        return [
+            (more, less)
+            for more, less in product(known, known)
+            if self.group(more)[1] > self.group(less)[1] and self._one_architecture(more, less)
+        ]
+
+    def _span(self, pair: tuple[str, str]) -> tuple[tuple, tuple]:
+        return self.group(pair[0]), self.group(pair[1])
 
     def larger_and_smaller(self, kind: str, among: Iterable[str]) -> list[tuple[str, str]]:
         """Pairs of the same pre-training and patches: the larger, and one of at most two thirds its parameters."""
@@ -179,16 +192,12 @@ class Evidence:
                 return estimate if sign > 0 else -estimate
         return None
 
-    def small_patches(self, among: Iterable[str]) -> list[str]:
-        """ViTs that have a counterpart with larger patches, and none with smaller ones."""
+    def by_patches(self, among: Iterable[str]) -> tuple[list[str], list[str]]:
+        """ViTs with smaller patches than any counterpart of theirs, and ViTs that have a counterpart with smaller ones;
+        those without a counterpart are neither."""
         pairs = self.larger_and_smaller_patches(among)
-        larger = {one for one, _ in pairs}
-        return [small for small in dict.fromkeys(other for _, other in pairs) if small not in larger]
-
-    def grid(self, model: str) -> float:
-        """Patches along a side of a model's input; NaN where it has none."""
-        row = self.models.loc[model]
-        return row["input_size"] / row["patch_size"]
+        large = list(dict.fromkeys(one for one, _ in pairs))
+        return [small for small in dict.fromkeys(other for _, other in pairs) if small not in large], large
 
     def sets(self, conflicts: Iterable[str] = ()) -> Iterator[dict]:
         """Each set that models are compared on: dataset, family (None: mean over corruptions), label mode, policy."""

@@ -6,7 +6,7 @@ Which models a claim compares is said in docs/claims.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -28,19 +28,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim on one set: the estimate that decides it; None where the set has none."""
+    """A claim on one set, and of models pre-trained on one: the estimate that decides it; None where there is none."""
 
     estimate: Estimate | None
     dataset: str | None = None
     subject: str | None = None
     label_mode: str | None = None
     policy: str | None = None
+    pretraining: tuple[str | None, int | None] = (None, None)
 
     @classmethod
-    def on(cls, keys: Mapping, estimate: Estimate | None) -> Finding:
+    def on(cls, keys: Mapping, estimate: Estimate | None, pretraining: tuple = (None, None)) -> Finding:
         """Of a set: dataset, family, label mode and policy."""
         subject = "mean over corruptions" if pd.isna(keys["family"]) else None
-        return cls(estimate, keys["dataset"], subject, keys["label_mode"], keys["policy"])
+        return cls(estimate, keys["dataset"], subject, keys["label_mode"], keys["policy"], pretraining)
 
 
 def _shifted(evidence: Evidence, settings: Settings) -> Iterator[dict]:
@@ -57,19 +58,22 @@ def clean_predicts_shifted(evidence: Evidence, settings: Settings) -> Iterator[F
 
 def vits_ahead(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
     for keys in _shifted(evidence, settings):
-        pairs = evidence.comparable(_answering(evidence, keys))
-        found = (evidence.compared(vit, resnet, keys) for vit, resnet in evidence.with_most_data(pairs))
-        yield Finding.on(keys, mean(each for each in found if each))
+        by_data = evidence.by_pretraining(_answering(evidence, keys))
+        pairs = {data: found for data, members in by_data if (found := evidence.comparable(members))}
+        if pairs:
+            data, largest = list(pairs.items())[-1]
+            found = (evidence.compared(vit, resnet, keys) for vit, resnet in largest)
+            yield Finding.on(keys, mean(each for each in found if each), data)
 
 
 def data_helps_vits_more(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
     for keys in _shifted(evidence, settings):
-        gains = {}
-        for kind in (VIT, RESNET):
-            pairs = evidence.more_and_less_data(kind, _answering(evidence, keys))
-            found = (evidence.compared(more, less, keys) for more, less in pairs)
-            gains[kind] = mean(each for each in found if each)
-        yield Finding.on(keys, difference(gains[VIT], gains[RESNET]))
+        pairs = evidence.more_and_less_data(_answering(evidence, keys), VIT, RESNET)
+        gains = (
+            mean(each for each in (evidence.compared(*pair, keys) for pair in pairs[kind]) if each)
+            for kind in (VIT, RESNET)
+        )
+        yield Finding.on(keys, difference(*gains))
 
 
 def _answering(evidence: Evidence, keys: dict) -> list[str]:
@@ -89,7 +93,9 @@ def vits_scale_better(evidence: Evidence, settings: Settings) -> Iterator[Findin
             kind: mean(Estimate.of(row, *row["models"].split(",")) for _, row in chosen.iterrows())
             for kind, chosen in found.groupby("kind")
         }
-        yield Finding.on(dict(zip(keys, values, strict=True)), difference(slopes.get(RESNET), slopes.get(VIT)))
+        named = dict(zip(keys, values, strict=True))
+        estimate = difference(slopes.get(RESNET), slopes.get(VIT))
+        yield Finding.on(named, estimate, values[-2:])
 
 
 def _attacks(evidence: Evidence, table: str, metric: str, *named: str, **wanted) -> Iterator[tuple]:
@@ -102,13 +108,24 @@ def _attacks(evidence: Evidence, table: str, metric: str, *named: str, **wanted)
         yield dataset, attack, found
 
 
-def _resnets_over_vits(evidence: Evidence, found: pd.DataFrame) -> Estimate | None:
-    return _ahead(found, ((resnet, vit) for vit, resnet in evidence.comparable(found.index)))
+def _ahead(
+    evidence: Evidence, rows: pd.DataFrame, pairs: Callable[[list[str]], Iterable[tuple[str, str]]], *named: str | None
+) -> Iterator[Finding]:
+    """For the models of each pre-training set, how far the first of each pair is ahead of the second, on the average.
+
+    Args:
+        rows: with a value for each model.
+        pairs: of some models.
+        named: dataset and subject of the findings.
+    """
+    found = rows.drop_duplicates("model").set_index("model", drop=False)
+    for data, members in evidence.by_pretraining(found.index):
+        differences = (Estimate.of(found.loc[one]) - Estimate.of(found.loc[other]) for one, other in pairs(members))
+        yield Finding(mean(differences), *named, pretraining=data)
 
 
-def _ahead(found: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> Estimate | None:
-    """How far the first of each pair of models is ahead of the second, on the average."""
-    return mean(Estimate.of(found.loc[one]) - Estimate.of(found.loc[other]) for one, other in pairs)
+def _reversed(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    return ((other, one) for one, other in pairs)
 
 
 def fgsm_resists_in_resnets(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
@@ -121,39 +138,33 @@ def advantage_gone_under_pgd(evidence: Evidence, settings: Settings) -> Iterator
 
 def _under_attack(evidence: Evidence, protocol: str) -> Iterator[Finding]:
     for dataset, attack, rows in _attacks(evidence, "attacks", "accuracy", protocol):
-        found = rows.drop_duplicates("model").set_index("model", drop=False)
-        yield Finding(_resnets_over_vits(evidence, found), dataset, attack)
+        yield from _ahead(evidence, rows, lambda models: _reversed(evidence.comparable(models)), dataset, attack)
 
 
-def _worst(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame]]:
-    rows = evidence.rows("spatial", metric="worst")
-    if rows.empty:
-        return
-    for dataset, found in rows.groupby("dataset", sort=True):
-        yield dataset, found.drop_duplicates("model").set_index("model", drop=False)
+def _on_datasets(evidence: Evidence, table: str, metric: str, pairs: Callable) -> Iterator[Finding]:
+    rows = evidence.rows(table, metric=metric)
+    for dataset, found in rows.groupby("dataset", sort=True) if len(rows) else ():
+        yield from _ahead(evidence, found, pairs, dataset)
 
 
 def spatial_small_patches(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    for dataset, found in _worst(evidence):
-        small = evidence.small_patches(found.index)
-        pairs = [pair for pair in evidence.comparable(found.index) if pair[0] in small]
-        yield Finding(_ahead(found, pairs), dataset)
+    def pairs(models: list[str]) -> list[tuple[str, str]]:
+        small, _ = evidence.by_patches(models)
+        return [pair for pair in evidence.comparable(models) if pair[0] in small]
+
+    yield from _on_datasets(evidence, "spatial", "worst", pairs)
 
 
 def spatial_large_patches(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    for dataset, found in _worst(evidence):
-        pairs = evidence.larger_and_smaller_patches(found.index)
-        yield Finding(_ahead(found, ((small, large) for large, small in pairs)), dataset)
+    def pairs(models: list[str]) -> list[tuple[str, str]]:
+        _, large = evidence.by_patches(models)
+        return [(resnet, vit) for vit, resnet in evidence.comparable(models) if vit in large]
+
+    yield from _on_datasets(evidence, "spatial", "worst", pairs)
 
 
 def large_patches_see_shape(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    rows = evidence.rows("shape_bias", metric="shape_accuracy")
-    if rows.empty:
-        return
-    for dataset, group in rows.groupby("dataset", sort=True):
-        found = group.drop_duplicates("model").set_index("model", drop=False)
-        pairs = evidence.larger_and_smaller_patches(found.index)
-        yield Finding(_ahead(found, pairs), dataset)
+    yield from _on_datasets(evidence, "shape_bias", "shape_accuracy", evidence.larger_and_smaller_patches)
 
 
 def transfer_within_families(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
@@ -195,8 +206,12 @@ def _correlations(evidence: Evidence, model: str, **wanted) -> pd.DataFrame:
     return rows[rows["layer"] < rows["other_layer"]] if len(rows) else rows
 
 
-def _examined(evidence: Evidence, table: str) -> list[str]:
-    return evidence.of_kind(VIT, evidence.rows(table)["model"])
+def _examined(evidence: Evidence, table: str, estimate: Callable[[str], Estimate | None]) -> Iterator[Finding]:
+    """For the ViTs of a table of each pre-training set, an estimate of a model on the average."""
+    members = evidence.of_kind(VIT, evidence.rows(table)["model"])
+    for data, models in evidence.by_pretraining(members):
+        found = (estimate(model) for model in models)
+        yield Finding(mean(each for each in found if each), pretraining=data)
 
 
 def _averaged(rows: pd.DataFrame) -> Estimate | None:
@@ -204,24 +219,23 @@ def _averaged(rows: pd.DataFrame) -> Estimate | None:
 
 
 def late_blocks_alike(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    found = []
-    for model in _examined(evidence, "similarity"):
+    def estimate(model: str) -> Estimate | None:
         rows = _correlations(evidence, model, tokens="all_tokens")
         middle = (rows["other_layer"].max() + 1) / 2 if len(rows) else 0
         late, early = rows[rows["layer"] >= middle], rows[rows["other_layer"] < middle]
-        found.append(difference(_averaged(late), _averaged(early)))
-    yield Finding(mean(each for each in found if each))
+        return difference(_averaged(late), _averaged(early))
+
+    yield from _examined(evidence, "similarity", estimate)
 
 
 def class_token_changes(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    found = []
-    for model in _examined(evidence, "similarity"):
-        tokens = _correlations(evidence, model, tokens="all_tokens")
-        summary = _correlations(evidence, model, tokens="summary")
+    def estimate(model: str) -> Estimate | None:
+        tokens, summary = (_correlations(evidence, model, tokens=kind) for kind in ("all_tokens", "summary"))
         if len(summary):
             summary = summary[summary["summary"] == "class_token"]
-        found.append(difference(_averaged(tokens), _averaged(summary)))
-    yield Finding(mean(each for each in found if each))
+        return difference(_averaged(tokens), _averaged(summary))
+
+    yield from _examined(evidence, "similarity", estimate)
 
 
 def _single(evidence: Evidence, model: str, part: str = "block") -> pd.DataFrame:
@@ -238,63 +252,61 @@ def _loss_without_one(evidence: Evidence, model: str) -> Estimate | None:
 
 
 def later_block_is_dispensable(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    losses = (_loss_without_one(evidence, model) for model in _examined(evidence, "lesions"))
-    yield Finding(mean(each for each in losses if each))
+    yield from _examined(evidence, "lesions", lambda model: _loss_without_one(evidence, model))
 
 
 def first_block_matters(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    found = []
-    for model in _examined(evidence, "lesions"):
+    def estimate(model: str) -> Estimate | None:
         rows = _single(evidence, model).sort_values("block")
         later = rows.iloc[1:].sort_values("value").head(1)
-        found.append(difference(_averaged(later), _averaged(rows.head(1))))
-    yield Finding(mean(each for each in found if each))
+        return difference(_averaged(later), _averaged(rows.head(1)))
+
+    yield from _examined(evidence, "lesions", estimate)
 
 
 def attention_matters_more(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    found = []
-    for model in _examined(evidence, "lesions"):
+    def estimate(model: str) -> Estimate | None:
         rows = evidence.rows("lesions", model=model, design="several", draw=None, family=CLEAN)
-        sides = [rows[rows["part"] == part].set_index("removed", drop=False) for part in ("mlp", "attention")]
-        shared = [count for count in sides[0].index if count in sides[1].index]
-        without_mlp, without_attention = (_averaged(side.loc[shared]) for side in sides)
-        found.append(difference(without_mlp, without_attention))
-    yield Finding(mean(each for each in found if each))
+        return _between(*(rows[rows["part"] == part] for part in ("mlp", "attention")), "removed")
+
+    yield from _examined(evidence, "lesions", estimate)
 
 
-def _of_pairs(evidence: Evidence, pairs: Iterable[tuple[str, str]]) -> Estimate | None:
-    """How much more the first of each pair loses without a block than the second."""
+def _between(one: pd.DataFrame, other: pd.DataFrame, by: str) -> Estimate | None:
+    """The difference of two sides, on the average over what both have values for."""
+    sides = [side.drop_duplicates(by).set_index(by, drop=False) for side in (one, other)]
+    shared = sides[0].index.intersection(sides[1].index)
+    return difference(*(_averaged(side.loc[shared]) for side in sides))
+
+
+def large_models_lose_less(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
+    for data, models in evidence.by_pretraining(evidence.of_kind(VIT, evidence.rows("lesions")["model"])):
+        yield Finding(_loses_more(evidence, _reversed(evidence.larger_and_smaller(VIT, models))), pretraining=data)
+
+
+def more_data_loses_more(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
+    pairs = evidence.more_and_less_data(evidence.rows("lesions")["model"], VIT)[VIT]
+    yield Finding(_loses_more(evidence, pairs))
+
+
+def _loses_more(evidence: Evidence, pairs: Iterable[tuple[str, str]]) -> Estimate | None:
+    """How much more the first of each pair loses without a block than the second, on the average."""
     losses = (difference(*(_loss_without_one(evidence, model) for model in pair)) for pair in pairs)
     return mean(each for each in losses if each)
 
 
-def large_models_lose_less(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    pairs = evidence.larger_and_smaller(VIT, evidence.rows("lesions")["model"])
-    yield Finding(_of_pairs(evidence, ((small, large) for large, small in pairs)))
-
-
-def more_data_loses_more(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    yield Finding(_of_pairs(evidence, evidence.more_and_less_data(VIT, evidence.rows("lesions")["model"])))
-
-
 def near_beats_random(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    found = []
-    for model in _examined(evidence, "attention_limit"):
-        rows = evidence.rows("attention_limit", model=model, draw=None, family=CLEAN)
-        # nearer than a patch is nobody, and random masks of that size mask the same
-        near = rows["distance"] * evidence.grid(model) >= 1 - 1e-9
-        rows = rows[near & (rows["masked"] > 0)].drop_duplicates(["arm", "masked"])
-        found.append(difference(*(_averaged(rows[rows["arm"] == arm]) for arm in ("local", "random"))))
-    yield Finding(mean(each for each in found if each))
+    yield from _examined(evidence, "attention_limit", lambda model: _limited(evidence, model, "local", "random"))
 
 
 def early_blocks_need_patches(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    found = []
-    for model in _examined(evidence, "attention_limit"):
-        rows = evidence.rows("attention_limit", model=model, draw=None, family=CLEAN)
-        rows = rows[rows["blocks"].notna()]
-        sides = [rows[rows["arm"] == arm].set_index("blocks", drop=False) for arm in ("last", "first")]
-        most = max((side.index.max() for side in sides if len(side)), default=0)
-        shared = [count for count in sides[0].index if count in sides[1].index and count < most]
-        found.append(difference(*(_averaged(side.loc[shared]) for side in sides)))
-    yield Finding(mean(each for each in found if each))
+    yield from _examined(evidence, "attention_limit", lambda model: _limited(evidence, model, "last", "first"))
+
+
+def _limited(evidence: Evidence, model: str, *arms: str) -> Estimate | None:
+    """How much more accurate a model is under one arm of limited attention than under another of the same size, where
+    their masks differ."""
+    rows = evidence.rows("attention_limit", model=model, draw=None, family=CLEAN)
+    by = "blocks" if "first" in arms else "masked"
+    sides = (rows[(rows["arm"] == arm) & rows["same_as"].isna()] for arm in arms)
+    return _between(*sides, by)

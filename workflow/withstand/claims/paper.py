@@ -320,8 +320,9 @@ CLAIMS = (
 def claim_rows(evidence: Evidence, settings: Settings) -> pd.DataFrame:
     """Every claim on every set that it can be tested on: one row each, and one for a claim that cannot be.
 
-    Returns columns claim, section, statement, criterion, dataset, label_mode, policy, subject, outcome, effect, low,
-    high, unit, n, sample (what n counts), models (ids with commas) and reason.
+    Returns columns claim, section, statement, criterion, dataset, label_mode, policy, pretraining_dataset and
+    pretraining_images (where all models compared share them), subject, outcome, effect, low, high, unit, n, sample
+    (what n counts), models (ids with commas) and reason.
     """
     return pd.DataFrame([row for claim in CLAIMS for row in _rows(claim, evidence, settings)])
 
@@ -333,6 +334,7 @@ def _rows(claim: Claim, evidence: Evidence, settings: Settings) -> Iterator[dict
         estimate = finding.estimate
         yield named | {
             **{"dataset": finding.dataset, "label_mode": finding.label_mode, "policy": finding.policy},
+            **dict(zip(("pretraining_dataset", "pretraining_images"), finding.pretraining, strict=True)),
             **{"subject": finding.subject, "unit": claim.unit, "reason": None},
             **{"outcome": claim.verdict(estimate, settings.margin), "n": estimate.n, "sample": claim.sample},
             **{"effect": estimate.value, "low": estimate.low, "high": estimate.high},

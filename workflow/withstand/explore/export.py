@@ -11,6 +11,7 @@ import pandas as pd
 from withstand.errors import nearest
 from withstand.explore.headlines import PERCENT, SHARES, SUMMARIES, headlines, with_interval
 from withstand.files import write_text
+from withstand.report.sentences import pretraining
 from withstand.results import Results, ResultsError, models_of
 
 LEVELS = ("dataset", "condition", "label_mode", "policy", "metric")
@@ -148,6 +149,7 @@ def _claims(table: pd.DataFrame) -> Page:
     cells = {
         "dataset": table["dataset"],
         "subject": table["subject"],
+        "pre-training": [pretraining(row) for row in table.to_dict("records")],
         "outcome": table["outcome"],
         "effect": [with_interval(*effect) if pd.notna(effect[1]) else "" for effect in effects],
         "unit": table["unit"],
@@ -155,7 +157,7 @@ def _claims(table: pd.DataFrame) -> Page:
     }
     texts = pd.DataFrame(cells).fillna("").set_axis([f"{row.section}: {row.statement}" for row in table.itertuples()])
     caption = "Claims, tested on this study, with 95% intervals of their effects; points in percent."
-    return Page(texts, caption, "p{6cm}lllrlr", long=True)  # a row is a sentence
+    return Page(texts, caption, "p{6cm}llllrlr", long=True)  # a row is a sentence
 
 
 def _labelled(study: Results, name: str) -> pd.DataFrame:

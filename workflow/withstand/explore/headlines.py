@@ -90,7 +90,7 @@ def _lesions(row) -> str | None:
 
 
 def _attention(row) -> str | None:
-    if row.arm == "none" or pd.notna(row.draw):
+    if row.arm == "none" or pd.notna(row.draw) or pd.notna(row.same_as):
         return None
     if row.arm in ("first", "last"):
         return _under_family(row, f"patches apart in the {row.arm} {row.blocks:.0f}")

@@ -32,6 +32,7 @@ COLUMNS = [
         "distance",
         "masked",
         "blocks",
+        "same_as",
         "value",
         "low",
         "high",
@@ -46,8 +47,10 @@ OF_DISTANCE, OF_BLOCKS = ("local", "random"), ("first", "last")
 
 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The rows drawn: every arm, random masks on their average, pooled over conditions."""
+    """The rows drawn: every arm, random masks on their average where they differ from the mask by distance, pooled over
+    conditions."""
     rows = table[table["label_mode"].isin(MAIN_MODES) & table["draw"].isna()]
+    rows = rows[rows["same_as"].isna() | (rows["arm"] != "random")]
     if rows.empty:
         return rows
     rows = shown(rows)
@@ -99,7 +102,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
 
 def _distances(axis: Axes, rows: pd.DataFrame) -> None:
     _axis(axis, rows)
-    for arm in reversed(OF_DISTANCE):  # the control beneath, in larger marks, where both are the same
+    for arm in reversed(OF_DISTANCE):  # the control beneath, in larger marks
         line = rows[rows["arm"] == arm].sort_values("distance")
         if arm == "random" and len(line):
             bounds = (line[name].astype(float) for name in ("lowest", "highest"))

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from withstand.figures.sets import POLICIES
+from withstand.figures.sets import POLICIES, pretraining_name
 from withstand.figures.style import GRID, INK, MUTED, Style, footnote, words
 
 OUTCOMES = {
@@ -49,6 +49,7 @@ UNITS = {"points": "points", "correlation": "corr.", "slope": "slope", "ratio": 
 def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """All tests, those of a claim together, in the table's order."""
     columns = ["claim", "section", "statement", "dataset", "label_mode", "policy", "subject", "outcome"]
+    columns += ["pretraining_dataset", "pretraining_images"]
     order = {claim: number for number, claim in enumerate(table["claim"].unique())}
     rows = table[[*columns, "effect", "low", "high", "unit", "n", "reason", "criterion", "models"]]
     return rows.sort_values("claim", key=lambda claims: claims.map(order), kind="stable", ignore_index=True)
@@ -150,12 +151,16 @@ def _test(axis: Axes, y: float, row: pd.Series, reach: dict[str, float], style: 
 
 
 def _label(row: pd.Series, style: Style) -> list[str]:
-    """What a test is on, in lines: the set, the attack or the images of it, and how these were shown, unless as all."""
+    """What a test is on, in lines: the set, the attack or the images of it, how these were shown, unless as all, and
+    what the models were pre-trained on."""
     parts = [style.dataset(row["dataset"])] if pd.notna(row["dataset"]) else []
     if pd.notna(row["subject"]):
         corrupted = row["subject"] == "mean over corruptions"
         parts.append("corrupted" if corrupted else words(row["subject"]))
     parts += [POLICIES[row["policy"]]] if row["policy"] in POLICIES else []
+    if pd.notna(row["pretraining_dataset"]):
+        name = pretraining_name(row["pretraining_dataset"], row["pretraining_images"])
+        parts.append(f"trained on {name}".replace("\n", ", "))
     return wrap(", ".join(parts), CHARACTERS["label"])
 
 

@@ -55,17 +55,30 @@ def lesion_rows(path: Path) -> pd.DataFrame:
 def attention_limit_rows(path: Path) -> pd.DataFrame:
     """Accuracy under limits of attention.
 
-    Returns columns corruption, severity, label_mode, arm, distance, masked, blocks, draw, metric, value, low, high, n,
-    images, draws, standard_error, lowest, highest. A row of the arm ``random`` without a draw is the mean over masks.
+    Returns columns corruption, severity, label_mode, arm, distance, masked, blocks, same_as, draw, metric, value, low,
+    high, n, images, draws, standard_error, lowest, highest. A row of the arm ``random`` without a draw is the mean over
+    masks. ``same_as`` names the arm whose mask is the same one, so that there is nothing to compare: ``none`` where
+    nothing is masked, ``local`` for random masks of all pairs of patches, ``first`` for all of the last blocks.
     """
-    rows = []
+    facts, rows = read_facts(path), []
     for keys, trials in _trials(_read(path), ["arm", "distance", "masked", "blocks"]):
+        keys |= {"same_as": _same_mask(**keys, patches=math.prod(facts["grid"]), depth=facts["depth"])}
+        drawn = keys["arm"] == "random" and keys["same_as"] is None
         for mode, correct in _correct(trials, "draw"):
             about = keys | {"label_mode": mode, "metric": "accuracy"}
-            rows.append(about | over_draws(np.stack(list(correct.values())), complete=keys["arm"] != "random"))
+            rows.append(about | over_draws(np.stack(list(correct.values())), complete=not drawn))
             if keys["arm"] == "random":
                 rows += [about | {"draw": int(draw)} | proportion(one) for draw, one in correct.items()]
     return pd.DataFrame(rows)
+
+
+def _same_mask(arm: str, masked: float | None, blocks: int | None, patches: int, depth: int, **_: object) -> str | None:
+    """The arm that masks the same pairs of patches; of two that do, the control, or the later one, is named so."""
+    if arm in ("local", "random") and masked == 0:
+        return "none"
+    if arm == "random" and masked > 1 - 1.5 / patches:  # each patch attends to itself, and to no other
+        return "local"
+    return "first" if arm == "last" and blocks == depth else None
 
 
 def attention_distance_rows(path: Path) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from withstand.report.formats import (
     given,
     interval,
     listed,
+    magnitude,
     named,
     number,
     p_value,
@@ -134,6 +135,7 @@ def _evidence(row: Mapping, names: Names) -> str:
     """Where a claim was tested, with what effect, on how much, and which models."""
     place = [claimed_set(row, names)] if given(row["dataset"]) else []
     place += [names.model(words(row["subject"]))] if given(row["subject"]) else []
+    place += [f"models trained on {text}"] if (text := pretraining(row)) else []
     where = capital(", ".join(place))
     reason = str(row["reason"]).rstrip(".") if given(row["reason"]) else ""
     if not given(row["effect"]):
@@ -159,6 +161,13 @@ def _effect(row: Mapping) -> str:
 def claimed_set(row: Mapping, names: Names) -> str:
     """The set that a claim was tested on."""
     return named(names.dataset(row["dataset"]), row["label_mode"], row["policy"])
+
+
+def pretraining(row: Mapping) -> str:
+    """What the models of a row were pre-trained on: 'ImageNet-21k, 14M images'; nothing where it is not known."""
+    name, images = row["pretraining_dataset"], row["pretraining_images"]
+    size = [f"{magnitude(images)} images"] if given(images) else []
+    return ", ".join([name, *size]) if given(name) else ""
 
 
 def claimed_models(row: Mapping, names: Names) -> list[str]:
@@ -521,17 +530,17 @@ def _lesions(tables: Tables, names: Names) -> list[Sentence]:
 
 
 def _limits(tables: Tables, names: Names) -> list[Sentence]:
-    """The shortest distance of attention that was tried, beyond none, and as many pairs masked at random."""
+    """The shortest distance of attention at which a mask by distance and a random one differ, and both; the shortest
+    distance alone where there are no random masks."""
     rows = _where(tables, "attention_limit", arm=("local", "random"), metric="accuracy")
     if rows.empty:
         return []
-    rows = rows[(rows["arm"] == "local") | rows["draw"].isna()]
+    rows = rows[((rows["arm"] == "local") | rows["draw"].isna()) & rows["same_as"].isna()]
     found = []
     for key, group in _groups(rows, ["model", "dataset", "family", "corruption", "severity", "label_mode", "policy"]):
-        within = group[group["distance"] > 0]
-        within = group if within.empty else within
-        shortest = within[within["distance"] == within["distance"].min()]
-        arms = {row["arm"]: row for row in _records(shortest)}
+        controlled = group[group["arm"] == "random"]
+        shortest = (group if controlled.empty else controlled)["distance"].min()
+        arms = {row["arm"]: row for row in _records(group[group["distance"] == shortest])}
         if "local" not in arms:
             continue
         local = arms["local"]

@@ -36,6 +36,7 @@ from withstand.report.sentences import (
     claimed_set,
     criterion,
     one_answer,
+    pretraining,
 )
 
 MOST_ROWS = 1000
@@ -308,6 +309,7 @@ def claims(tables: Tables, names: Names, margin: float | None = None) -> Table |
             _text(row["section"]),
             Cell(claimed_set(row, names) if given(row["dataset"]) else MISSING),
             _text(words(row["subject"]) if given(row["subject"]) else None),
+            _text(pretraining(row) or None),
             Cell(row["outcome"] if given(row["effect"]) else UNTESTED, strong=row["outcome"] == "refuted"),
             _claim_effect(row),
             _text(row["unit"]),
@@ -317,8 +319,8 @@ def claims(tables: Tables, names: Names, margin: float | None = None) -> Table |
         )
         for row in _records(table)
     ]
-    head = ("claim", "section", "images", "subject", "outcome", "effect", "unit", "n", "models", "why not tested")
-    return _table("claims", "Every test of a claim", head, rows, "claims")
+    head = ("claim", "section", "images", "subject", "pre-training", "outcome", "effect", "unit", "n", "models")
+    return _table("claims", "Every test of a claim", (*head, "note"), rows, "claims")
 
 
 def weights(tables: Tables, names: Names) -> Table | None:

@@ -79,6 +79,7 @@ ATTENTION_LIMIT = pa.schema(
         ("distance", pa.float64()),
         ("masked", pa.float64()),
         ("blocks", pa.int16()),
+        ("same_as", pa.string()),
         ("draw", pa.int16()),
         *_VALUES,
         *_DRAWS,

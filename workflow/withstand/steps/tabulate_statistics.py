@@ -53,7 +53,8 @@ TRENDS = _schema(
 
 CLAIMS = _schema(
     **{"claim": _TEXT, "section": _TEXT, "statement": _TEXT, "criterion": _TEXT},
-    **{"dataset": _TEXT, "label_mode": _TEXT, "policy": _TEXT, "subject": _TEXT},
+    **{"dataset": _TEXT, "label_mode": _TEXT, "policy": _TEXT},
+    **{"pretraining_dataset": _TEXT, "pretraining_images": _COUNT, "subject": _TEXT},
     **{"outcome": _TEXT, "effect": _NUMBER, "low": _NUMBER, "high": _NUMBER, "unit": _TEXT, "n": _COUNT},
     **{"sample": _TEXT, "models": _TEXT, "reason": _TEXT},
 )
