@@ -16,13 +16,11 @@ import pandas as pd
 
 from withstand.metrics.conditions import CLEAN
 from withstand.metrics.intervals import mover
+from withstand.metrics.trends import SAME_SIZE
 from withstand.predictions import MAIN_MODES
 
 COMPARABLE = 2.0
 """Models of comparable size have at most so many times the other's parameters."""
-
-SAME_SIZE = 1.02
-"""Models of one architecture have the same number of parameters, but for what their patches add."""
 
 VIT, RESNET = "ViT", "ResNet"
 

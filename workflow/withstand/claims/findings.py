@@ -207,11 +207,9 @@ def _correlations(evidence: Evidence, model: str, **wanted) -> pd.DataFrame:
 
 
 def _examined(evidence: Evidence, table: str, estimate: Callable[[str], Estimate | None]) -> Iterator[Finding]:
-    """For the ViTs of a table of each pre-training set, an estimate of a model on the average."""
-    members = evidence.of_kind(VIT, evidence.rows(table)["model"])
-    for data, models in evidence.by_pretraining(members):
-        found = (estimate(model) for model in models)
-        yield Finding(mean(each for each in found if each), pretraining=data)
+    """An estimate of each ViT of a table."""
+    for model in evidence.of_kind(VIT, evidence.rows(table)["model"]):
+        yield Finding(estimate(model), subject=model, pretraining=evidence.group(model))
 
 
 def _averaged(rows: pd.DataFrame) -> Estimate | None:

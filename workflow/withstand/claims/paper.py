@@ -335,11 +335,26 @@ def _rows(claim: Claim, evidence: Evidence, settings: Settings) -> Iterator[dict
         yield named | {
             **{"dataset": finding.dataset, "label_mode": finding.label_mode, "policy": finding.policy},
             **dict(zip(("pretraining_dataset", "pretraining_images"), finding.pretraining, strict=True)),
-            **{"subject": finding.subject, "unit": claim.unit, "reason": None},
-            **{"outcome": claim.verdict(estimate, settings.margin), "n": estimate.n, "sample": claim.sample},
+            **{"subject": finding.subject, "unit": claim.unit, "sample": claim.sample},
+            **{"outcome": (outcome := claim.verdict(estimate, settings.margin)), "n": estimate.n},
             **{"effect": estimate.value, "low": estimate.low, "high": estimate.high},
             "models": ",".join(estimate.models),
+            "reason": _too_coarse(claim, estimate, settings.margin) if outcome == UNDECIDED else None,
         }
     if not found:
         reason = f"it would take {claim.needs}"
         yield named | {"outcome": UNDECIDED, "unit": claim.unit, "n": 0, "models": "", "reason": reason}
+
+
+def _too_coarse(claim: Claim, estimate: Estimate, margin: float) -> str | None:
+    """How many images a margin takes, where the interval is too wide for it whatever the difference: by the square root
+    of their number, for an interval of half the margin either way."""
+    half = (estimate.high - estimate.low) / 2
+    if claim.verdict not in (within_margin, below_margin) or not margin / 2 < half < math.inf:
+        return None
+    needed = estimate.n * (2 * half / margin) ** 2
+    digits = 10 ** max(0, math.floor(math.log10(needed)) - 1)
+    return (
+        f"an interval of ±{100 * half:.1f} points is wide for a margin of {100 * margin:g}; ±{50 * margin:g} would take"
+        f" about {math.ceil(needed / digits) * digits:,} images"
+    )

@@ -24,7 +24,7 @@ from withstand.figures.sets import (
     short,
 )
 from withstand.figures.style import MUTED, Style, footnote
-from withstand.metrics.trends import power_law
+from withstand.metrics.trends import of_smallest_patches, power_law
 
 PANEL, GAP, LINE = (1.6, 1.6), 0.55, 0.15
 """Width and height of a panel, what is between panels, and the height of a line of a panel's key, in inches."""
@@ -39,7 +39,7 @@ def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """One row a model and set, ``error`` with its interval and, where the family has three sizes or more after the same
     pre-training, the ``slope`` of its line with ``slope_low`` and ``slope_high``, and ``intercept``, both of natural
     logarithms. Models without parameters have no place on a logarithmic axis."""
-    rows = by_set(accuracy, models)
+    rows = by_set(accuracy, models).merge(models[["model", "patch_size"]], on="model")
     rows = rows[rows["parameters"] > 0]
     if rows.empty:
         return rows
@@ -49,7 +49,8 @@ def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fitted(rows: pd.DataFrame) -> pd.DataFrame:
-    line = power_law(rows["parameters"].to_numpy(dtype=float), rows["error"].to_numpy()) or {}
+    taken = rows[of_smallest_patches(rows)]
+    line = power_law(taken["parameters"].to_numpy(dtype=float), taken["error"].to_numpy()) or {}
     names = {"slope": "slope", "slope_low": "low", "slope_high": "high", "intercept": "intercept"}
     return rows.assign(**{column: line.get(key, np.nan) for column, key in names.items()})
 

@@ -20,6 +20,9 @@ from withstand.predictions import MAIN_MODES
 FEWEST_MODELS = 4
 """For a rank correlation or a fit to other models to have an interval."""
 
+SAME_SIZE = 1.02
+"""Models of one architecture have the same number of parameters, but for what their patches add."""
+
 FEWEST_SIZES = 3
 _EXACT = 7
 """Most models whose permutations are all looked at."""
@@ -68,6 +71,18 @@ def power_law(parameters: np.ndarray, errors: np.ndarray) -> dict | None:
         **{"slope": float(fit.slope), "low": float(fit.slope - half), "high": float(fit.slope + half)},
         **{"intercept": float(fit.intercept), "p": float(fit.pvalue), "n": n},
     }
+
+
+def of_smallest_patches(models: pd.DataFrame) -> pd.Series:
+    """Which models a line through sizes takes: all but those that another of their size has smaller patches than, as in
+    the paper's Figure 4, which leaves out ViTs with patches of 32 px (Bhojanapalli et al., ICCV 2021).
+
+    Args:
+        models: of one family and pre-training, with parameters and patch_size (none for models without patches).
+    """
+    sizes, patches = (models[name].to_numpy(dtype=float) for name in ("parameters", "patch_size"))
+    same_size = np.maximum.outer(sizes, sizes) <= SAME_SIZE * np.minimum.outer(sizes, sizes)
+    return pd.Series(~(same_size & np.less.outer(patches, patches)).any(axis=0), index=models.index)
 
 
 def effective_robustness(clean: np.ndarray, shifted: np.ndarray, images: int) -> list[dict] | None:
@@ -152,9 +167,10 @@ def trend_rows(
         found = rank_correlation(joined["clean"].to_numpy(), joined["shifted"].to_numpy())
         named = keys | {"metric": "spearman", "models": ",".join(joined["model"])}
         rows += [named | found] if found else []
-    facts = models.rename(columns={"family": "group"})[["model", "parameters", *GROUP]]
+    facts = models.rename(columns={"family": "group"})[["model", "parameters", "patch_size", *GROUP]]
     for keys, found in _sets(accuracy):
-        for group, members in found.merge(facts, on="model").groupby(GROUP, dropna=False, sort=False):
+        for group, family in found.merge(facts, on="model").groupby(GROUP, dropna=False, sort=False):
+            members = family[of_smallest_patches(family)]
             line = power_law(members["parameters"].to_numpy(dtype=float), 1 - members["value"].to_numpy())
             if line:
                 shown = members.loc[members["value"] < 1, "model"]
