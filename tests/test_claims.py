@@ -2,6 +2,7 @@
 opposite."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import get_args
@@ -9,8 +10,10 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
-from withstand.claims.evidence import Estimate, Evidence, difference, kind_of, mean
+from withstand.claims.estimates import Draws, Estimate, Images, difference, interval, mean, smallest
+from withstand.claims.evidence import Evidence, kind_of
 from withstand.claims.paper import (
     CLAIMS,
     REFUTED,
@@ -25,6 +28,7 @@ from withstand.claims.paper import (
     within_margin,
 )
 from withstand.config_attacks import ATTACK_KINDS, Fgsm, Norm, Pgd, Target
+from withstand.metrics.comparisons import matched_interval
 from withstand.metrics.intervals import wilson
 from withstand.steps.tabulate_attacks import _ATTACK, _about
 from withstand.steps.tabulate_statistics import tabulate_claims
@@ -291,6 +295,99 @@ def test_means_are_as_uncertain_as_their_parts():
     assert mean([]) is None
     assert difference(None, parts[0]) is None
     assert (-parts[0]).low == -0.3
+
+
+def of_answers(right, draws=None):
+    """The estimate of a share: bool (images), or of draws that are a sample (draws, images)."""
+    right = np.atleast_2d(right)
+    errors = {Images("a"): right.mean(0) - right.mean()}
+    errors |= {} if draws is None else {Draws(draws): right.mean(1) - right.mean()}
+    return Estimate(right.mean(), *interval(right.mean(), errors), right.shape[1], ("a",), errors)
+
+
+RUNS = 1000
+ERROR = 3 * math.sqrt(0.05 * 0.95 / RUNS)
+"""What a share of 95% of so many runs may be off by chance, three standard errors."""
+
+
+def width(estimate):
+    return estimate.high - estimate.low
+
+
+@pytest.mark.parametrize(("images", "least"), [(40, 0.91), (120, 0.93), (1000, 0.93)])
+def test_differences_on_the_same_images_have_intervals_that_hold(images, least):
+    """An intact model and six lesions of it: the accuracy that they lose on the average, image by image."""
+    random, chances = np.random.default_rng(images), np.array([0.9, *np.linspace(0.8, 0.89, 6)])
+    held, widths = [], []
+    for _ in range(RUNS):
+        # of an image's difficulty, of variance one, most is the same for all
+        hard = math.sqrt(0.8) * random.normal(size=images) + math.sqrt(0.2) * random.normal(size=(7, images))
+        intact, *without = [of_answers(each) for each in hard < special.ndtri(chances)[:, None]]
+        found = intact - mean(without)
+        held.append(found.low <= 0.9 - chances[1:].mean() <= found.high)
+        unpaired = replace(intact, errors=None) - mean(replace(each, errors=None) for each in without)
+        widths.append(width(found) / width(unpaired))
+    assert least - ERROR < np.mean(held) < 0.97 + ERROR
+    assert np.mean(widths) < 0.7, "than if the images were different ones"
+
+
+@pytest.mark.parametrize("draws", [3, 5, 25])
+def test_random_masks_are_a_source_of_error_beside_images(draws):
+    """Attention within three distances against as many random masks each."""
+    random, held = np.random.default_rng(draws), []
+    for _ in range(RUNS):
+        ease = random.normal(size=200)
+        sides = []
+        for distance in range(3):
+            of_mask = random.normal(0, 0.2, size=(draws, 1))
+            noise = random.normal(size=(draws + 1, 200))
+            sides.append(of_answers(ease + noise[0] > 0) - of_answers(ease + of_mask + noise[1:] > 0, ("m", distance)))
+        found = mean(sides)
+        held.append(found.low <= 0 <= found.high)
+    assert 0.93 - ERROR < np.mean(held) < 0.98 + ERROR
+
+
+def test_the_smallest_difference_is_not_taken_for_smaller_than_it_is():
+    """Twelve blocks that matter alike: a model does not lose less without the first than without that later one which
+    happens to be missed most."""
+    random, images = np.random.default_rng(1), 300
+    outcomes, naive = [], []
+    for _ in range(RUNS):
+        right = random.uniform(size=images)[None] * 0.5 + random.uniform(size=(12, images)) * 0.5 < 0.7
+        first, *later = [of_answers(each) for each in right]
+        outcomes.append(above_zero(smallest(each - first for each in later), 0.05))
+        naive.append(above_zero(min(later, key=lambda each: each.value) - first, 0.05))
+    share = {outcome: outcomes.count(outcome) / RUNS for outcome in (SUPPORTED, REFUTED)}
+    assert all(value < 0.025 + 3 * math.sqrt(0.025 * 0.975 / RUNS) for value in share.values())
+    assert naive.count(REFUTED) / RUNS > 0.1, "where the most missed one is chosen first"
+
+
+def test_the_smallest_of_several_is_found():
+    parts = [Estimate(value, value - 0.1, value + 0.1, 10, (str(value),)) for value in (0.5, 0.3)]
+    found = smallest(parts)
+    assert (found.value, found.low) == (0.3, pytest.approx(0.2))
+    # the quantile of 1.25% over that of 2.5%
+    assert found.high == pytest.approx(0.3 + 0.1 * 2.2414 / 1.9600, abs=1e-5)
+    assert smallest([]) is None
+    assert smallest(parts[:1]).high == pytest.approx(0.6)
+
+
+def test_pairs_have_agresti_and_mins_interval():
+    """Of two models on the same images, where there are many."""
+    random = np.random.default_rng(0)
+    one, other = random.uniform(size=(2, 1000)) * 0.5 + random.uniform(size=1000) * 0.5 < 0.7
+    found = of_answers(one) - of_answers(other)
+    low, high = matched_interval((one & ~other).sum(), (other & ~one).sum(), 1000)
+    # Student's of 999 degrees, and the middle drawn to zero by two images
+    assert (found.low, found.high) == pytest.approx((low, high), abs=2e-4)
+    same = of_answers(one) - of_answers(one)
+    assert same.value == 0 and -0.003 < same.low < 0 < same.high < 0.003, "not certain of what did not differ here"
+
+
+def test_one_draw_of_many_does_not_show_how_far_draws_differ():
+    right = np.random.default_rng(0).uniform(size=(1, 50)) < 0.5
+    found = of_answers(right[0]) - of_answers(right, ("m", 1))
+    assert (found.low, found.high) == (-math.inf, math.inf)
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,17 @@
-"""What claims are tested with: estimates with intervals, how they are combined, and which models are comparable.
-
-Intervals of means and differences are cautious. A mean of estimates from the same images is as uncertain as if they
-erred all at once; the interval of a difference is recovered from those of its two sides as if they were independent
-(MOVER: Zou and Donner, Statistics in Medicine 2008), though the same images make them move together.
-"""
+"""What claims are tested on: the tables of a study, and which of its models are comparable."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from itertools import product
 
 import pandas as pd
 
+from withstand.claims.answers import KEYS, key
+from withstand.claims.estimates import Errors, Estimate, mean
 from withstand.metrics.conditions import CLEAN
-from withstand.metrics.intervals import mover
 from withstand.metrics.trends import SAME_SIZE
 from withstand.predictions import MAIN_MODES
 
@@ -32,54 +28,24 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A value with its 95% interval, the number of images behind it, and the models that it rests on."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    models: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, row: Mapping, *models: str) -> Estimate:
-        """From a row of a table."""
-        n = row["images"] if "images" in row else row["n"]
-        return cls(float(row["value"]), float(row["low"]), float(row["high"]), int(n), models or (row["model"],))
-
-    def __neg__(self) -> Estimate:
-        return replace(self, value=-self.value, low=-self.high, high=-self.low)
-
-    def __sub__(self, other: Estimate) -> Estimate:
-        low, high = mover(self.value, self.low, self.high, other.value, other.low, other.high)
-        models = tuple(dict.fromkeys([*self.models, *other.models]))
-        return Estimate(self.value - other.value, float(low), float(high), min(self.n, other.n), models)
-
-    def map(self, function) -> Estimate:
-        """Under a function that grows."""
-        return replace(self, **{key: function(getattr(self, key)) for key in ("value", "low", "high")})
-
-
-def mean(estimates: Iterable[Estimate]) -> Estimate | None:
-    """Of estimates from the same images; None for none."""
-    found = list(estimates)
-    if not found:
-        return None
-    value, low, high = (sum(getattr(each, key) for each in found) / len(found) for key in ("value", "low", "high"))
-    models = tuple(dict.fromkeys(model for each in found for model in each.models))
-    return Estimate(value, low, high, min(each.n for each in found), models)
-
-
-def difference(first: Estimate | None, second: Estimate | None) -> Estimate | None:
-    """None where one side is missing."""
-    return None if first is None or second is None else first - second
-
-
-@dataclass(frozen=True)
 class Evidence:
-    """The tables of a study, by name; tables that it has not are empty."""
+    """What claims are tested on.
+
+    Attributes:
+        tables: of the study, by name; tables that it has not are empty.
+        errors: of estimates, where the answers behind them are known (see :mod:`withstand.claims.answers`).
+    """
 
     tables: Mapping[str, pd.DataFrame]
+    errors: Mapping[tuple, Errors] = field(default_factory=dict)
+
+    def estimate(self, table: str, row: Mapping, *models: str) -> Estimate:
+        """The value of a row of a table."""
+        return Estimate.of(row, *models, errors=self.errors.get(key(table, row)) if table in KEYS else None)
+
+    def averaged(self, table: str, rows: pd.DataFrame) -> Estimate | None:
+        """The mean of the values of some rows; None for none."""
+        return mean(self.estimate(table, row) for _, row in rows.iterrows())
 
     def rows(self, table: str, **wanted) -> pd.DataFrame:
         """Rows with such values, None for those without one; of the label mode that figures show, where it matters."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from withstand.claims.evidence import RESNET, VIT, Estimate, Evidence, difference, kind_of, mean
+from withstand.claims.estimates import Estimate, difference, mean, smallest
+from withstand.claims.evidence import RESNET, VIT, Evidence, kind_of
 from withstand.metrics.attacks import FGSM, PGD, protocols
 from withstand.metrics.conditions import CLEAN
 
@@ -42,6 +43,10 @@ class Finding:
         """Of a set: dataset, family, label mode and policy."""
         subject = "mean over corruptions" if pd.isna(keys["family"]) else None
         return cls(estimate, keys["dataset"], subject, keys["label_mode"], keys["policy"], pretraining)
+
+
+Pairs = Callable[[list[str]], Iterable[tuple[str, str]]]
+"""Which two of some models are compared."""
 
 
 def _shifted(evidence: Evidence, settings: Settings) -> Iterator[dict]:
@@ -109,19 +114,26 @@ def _attacks(evidence: Evidence, table: str, metric: str, *named: str, **wanted)
 
 
 def _ahead(
-    evidence: Evidence, rows: pd.DataFrame, pairs: Callable[[list[str]], Iterable[tuple[str, str]]], *named: str | None
+    evidence: Evidence,
+    table: str,
+    rows: pd.DataFrame,
+    pairs: Callable[[list[str]], Iterable[tuple[str, str]]],
+    *named: str | None,
 ) -> Iterator[Finding]:
     """For the models of each pre-training set, how far the first of each pair is ahead of the second, on the average.
 
     Args:
+        table: that the rows are of.
         rows: with a value for each model.
         pairs: of some models.
         named: dataset and subject of the findings.
     """
     found = rows.drop_duplicates("model").set_index("model", drop=False)
     for data, members in evidence.by_pretraining(found.index):
-        differences = (Estimate.of(found.loc[one]) - Estimate.of(found.loc[other]) for one, other in pairs(members))
-        yield Finding(mean(differences), *named, pretraining=data)
+        accuracies = {model: evidence.estimate(table, found.loc[model]) for model in members}
+        yield Finding(
+            mean(accuracies[one] - accuracies[other] for one, other in pairs(members)), *named, pretraining=data
+        )
 
 
 def _reversed(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -138,17 +150,19 @@ def advantage_gone_under_pgd(evidence: Evidence, settings: Settings) -> Iterator
 
 def _under_attack(evidence: Evidence, protocol: str) -> Iterator[Finding]:
     for dataset, attack, rows in _attacks(evidence, "attacks", "accuracy", protocol):
-        yield from _ahead(evidence, rows, lambda models: _reversed(evidence.comparable(models)), dataset, attack)
+        yield from _ahead(
+            evidence, "attacks", rows, lambda models: _reversed(evidence.comparable(models)), dataset, attack
+        )
 
 
-def _on_datasets(evidence: Evidence, table: str, metric: str, pairs: Callable) -> Iterator[Finding]:
+def _on_datasets(evidence: Evidence, table: str, metric: str, pairs: Pairs) -> Iterator[Finding]:
     rows = evidence.rows(table, metric=metric)
     for dataset, found in rows.groupby("dataset", sort=True) if len(rows) else ():
-        yield from _ahead(evidence, found, pairs, dataset)
+        yield from _ahead(evidence, table, found, pairs, dataset)
 
 
 def spatial_small_patches(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    def pairs(models: list[str]) -> list[tuple[str, str]]:
+    def pairs(models: list[str]) -> Iterable[tuple[str, str]]:
         small, _ = evidence.by_patches(models)
         return [pair for pair in evidence.comparable(models) if pair[0] in small]
 
@@ -156,7 +170,7 @@ def spatial_small_patches(evidence: Evidence, settings: Settings) -> Iterator[Fi
 
 
 def spatial_large_patches(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    def pairs(models: list[str]) -> list[tuple[str, str]]:
+    def pairs(models: list[str]) -> Iterable[tuple[str, str]]:
         _, large = evidence.by_patches(models)
         return [(resnet, vit) for vit, resnet in evidence.comparable(models) if vit in large]
 
@@ -178,11 +192,18 @@ def transfer_within_families(evidence: Evidence, settings: Settings) -> Iterator
         for _, found in known.groupby("model", sort=True):
             within = found["kind"] == found["source_kind"]
             sides = (
-                mean(Estimate.of(row, row["model"], row["source"]) for _, row in found[chosen].iterrows())
+                mean(
+                    evidence.estimate("transfer", row, row["model"], row["source"])
+                    for _, row in found[chosen].iterrows()
+                )
                 for chosen in (within, ~within)
             )
             differences.append(difference(*sides))
         yield Finding(mean(each for each in differences if each), dataset, attack)
+
+
+def _fooled(evidence: Evidence, rows: pd.DataFrame) -> Estimate | None:
+    return mean(evidence.estimate("transfer", row, row["model"], row["source"]) for _, row in rows.iterrows())
 
 
 def vits_show_their_patches(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
@@ -212,16 +233,12 @@ def _examined(evidence: Evidence, table: str, estimate: Callable[[str], Estimate
         yield Finding(estimate(model), subject=model, pretraining=evidence.group(model))
 
 
-def _averaged(rows: pd.DataFrame) -> Estimate | None:
-    return mean(Estimate.of(row) for _, row in rows.iterrows())
-
-
 def late_blocks_alike(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
     def estimate(model: str) -> Estimate | None:
         rows = _correlations(evidence, model, tokens="all_tokens")
         middle = (rows["other_layer"].max() + 1) / 2 if len(rows) else 0
         late, early = rows[rows["layer"] >= middle], rows[rows["other_layer"] < middle]
-        return difference(_averaged(late), _averaged(early))
+        return difference(*(evidence.averaged("similarity", part) for part in (late, early)))
 
     yield from _examined(evidence, "similarity", estimate)
 
@@ -231,7 +248,7 @@ def class_token_changes(evidence: Evidence, settings: Settings) -> Iterator[Find
         tokens, summary = (_correlations(evidence, model, tokens=kind) for kind in ("all_tokens", "summary"))
         if len(summary):
             summary = summary[summary["summary"] == "class_token"]
-        return difference(_averaged(tokens), _averaged(summary))
+        return difference(*(evidence.averaged("similarity", part) for part in (tokens, summary)))
 
     yield from _examined(evidence, "similarity", estimate)
 
@@ -244,9 +261,9 @@ def _single(evidence: Evidence, model: str, part: str = "block") -> pd.DataFrame
 
 def _loss_without_one(evidence: Evidence, model: str) -> Estimate | None:
     """What a model loses without one block, but the first, on the average."""
-    intact = _averaged(evidence.rows("lesions", model=model, design="intact", family=CLEAN))
-    rows = _single(evidence, model)
-    return difference(intact, _averaged(rows[rows["block"] > rows["block"].min()])) if len(rows) else None
+    intact, rows = evidence.rows("lesions", model=model, design="intact", family=CLEAN), _single(evidence, model)
+    later = rows[rows["block"] > rows["block"].min()] if len(rows) else rows
+    return difference(*(evidence.averaged("lesions", part) for part in (intact, later)))
 
 
 def later_block_is_dispensable(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
@@ -255,9 +272,10 @@ def later_block_is_dispensable(evidence: Evidence, settings: Settings) -> Iterat
 
 def first_block_matters(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
     def estimate(model: str) -> Estimate | None:
-        rows = _single(evidence, model).sort_values("block")
-        later = rows.iloc[1:].sort_values("value").head(1)
-        return difference(_averaged(later), _averaged(rows.head(1)))
+        rows = [
+            evidence.estimate("lesions", row) for _, row in _single(evidence, model).sort_values("block").iterrows()
+        ]
+        return smallest(other - rows[0] for other in rows[1:])
 
     yield from _examined(evidence, "lesions", estimate)
 
@@ -265,16 +283,17 @@ def first_block_matters(evidence: Evidence, settings: Settings) -> Iterator[Find
 def attention_matters_more(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
     def estimate(model: str) -> Estimate | None:
         rows = evidence.rows("lesions", model=model, design="several", draw=None, family=CLEAN)
-        return _between(*(rows[rows["part"] == part] for part in ("mlp", "attention")), "removed")
+        sides = (rows[rows["part"] == part] for part in ("mlp", "attention"))
+        return _between(evidence, "lesions", *sides, "removed")
 
     yield from _examined(evidence, "lesions", estimate)
 
 
-def _between(one: pd.DataFrame, other: pd.DataFrame, by: str) -> Estimate | None:
+def _between(evidence: Evidence, table: str, one: pd.DataFrame, other: pd.DataFrame, by: str) -> Estimate | None:
     """The difference of two sides, on the average over what both have values for."""
     sides = [side.drop_duplicates(by).set_index(by, drop=False) for side in (one, other)]
     shared = sides[0].index.intersection(sides[1].index)
-    return difference(*(_averaged(side.loc[shared]) for side in sides))
+    return difference(*(evidence.averaged(table, side.loc[shared]) for side in sides))
 
 
 def large_models_lose_less(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
@@ -307,4 +326,4 @@ def _limited(evidence: Evidence, model: str, *arms: str) -> Estimate | None:
     rows = evidence.rows("attention_limit", model=model, draw=None, family=CLEAN)
     by = "blocks" if "first" in arms else "masked"
     sides = (rows[(rows["arm"] == arm) & rows["same_as"].isna()] for arm in arms)
-    return _between(*sides, by)
+    return _between(evidence, "attention_limit", *sides, by)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from withstand.claims.evidence import Estimate, Evidence
+from withstand.claims.estimates import Estimate
+from withstand.claims.evidence import Evidence
 from withstand.claims.findings import (
     Finding,
     Settings,

@@ -205,3 +205,32 @@ def _correct(trials: pd.DataFrame, by: str) -> Iterator[tuple[str, Mapping[int, 
 def _by_condition(rows: pd.DataFrame, column: str) -> np.ndarray:
     parts = rows.groupby(CONDITION, observed=True, sort=False)
     return np.stack([part.sort_values("sample_id")[column].to_numpy() for _, part in parts])
+
+
+def lesion_answers(path: Path) -> Iterator[tuple[dict, list[str], np.ndarray, bool]]:
+    """What single images were answered under the lesions of a file, under one condition: for each label mode and row of
+    :func:`lesion_rows` without a draw its names, the ids of the images, whether they were right, bool (draws, images),
+    and whether the draws are all there are."""
+    table, facts = _read_lesions(path), read_facts(path)
+    candidates, draws = sum(block > 0 for block in facts["removable"]), facts["protocol"]["draws"]
+    ids = sorted(set(table["sample_id"]))
+    for keys, trials in _trials(table, ["part", "design", "removed"]):
+        single = keys["design"] == "single"
+        for mode, correct in _correct(trials, "block" if single else "draw"):
+            named, right = keys | {"label_mode": mode}, {key: rows[0] for key, rows in correct.items()}
+            if single:
+                yield from ((named | {"block": int(block)}, ids, one[None], True) for block, one in right.items())
+            else:
+                complete = keys["design"] == "intact" or math.comb(candidates, keys["removed"]) <= draws
+                yield named, ids, np.stack(list(right.values())), complete
+
+
+def limit_answers(path: Path) -> Iterator[tuple[dict, list[str], np.ndarray, bool]]:
+    """The same of limits of attention, for each row of :func:`attention_limit_rows` without a draw."""
+    table, facts = _read(path), read_facts(path)
+    ids = sorted(set(table["sample_id"]))
+    for keys, trials in _trials(table, ["arm", "distance", "masked", "blocks"]):
+        same = _same_mask(**keys, patches=math.prod(facts["grid"]), depth=facts["depth"])
+        for mode, correct in _correct(trials, "draw"):
+            right = np.stack([rows[0] for rows in correct.values()])
+            yield keys | {"label_mode": mode}, ids, right, keys["arm"] != "random" or same is not None
