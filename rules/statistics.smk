@@ -1,4 +1,4 @@
-# Needs: results/{study}/tables/images/{model}.parquet, and the study's tables
+# Needs: results/{study}/tables/images/{model}.parquet, the study's tables, and the answers behind them
 # Makes:
 #   results/{study}/tables/comparisons.parquet           every pair of models on every set
 #   results/{study}/tables/corruption_error.parquet      errors in percent of a reference's, where images are corrupted
@@ -80,7 +80,8 @@ rule tabulate_trends:
 
 rule tabulate_claims:
     input:
-        dag.statistics.evidence,
+        tables=dag.statistics.evidence,
+        answers=dag.statistics.answers,
     output:
         "results/{study}/tables/claims.parquet",
     log:
@@ -92,11 +93,13 @@ rule tabulate_claims:
         "../envs/withstand.yaml"
     params:
         settings=dag.statistics.settings,
+        answers=dag.statistics.answers_options,
         code=code_digest("withstand.steps.tabulate_statistics:tabulate_claims"),
     message:
         "Testing the paper's claims"
     shell:
-        "withstand tabulate-claims {input:q} --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
+        "withstand tabulate-claims {input.tables:q} --settings {params.settings:q} {params.answers:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_reproduction:

@@ -10,11 +10,14 @@ import pytest
 from scipy import stats
 
 from withstand import perturbations
+from withstand.claims.answers import read_errors
+from withstand.claims.evidence import Evidence
 from withstand.metrics.attacks import attack_rows, spatial_rows, transfer_rows
 from withstand.metrics.intervals import mean_interval, wilson
 from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, has_both, patch_borders, ratios, step_borders
 from withstand.predictions import METADATA
 from withstand.steps.draw import draw_perturbations, draw_table
+from withstand.steps.tabulate import tabulate_shape_bias
 from withstand.steps.tabulate_attacks import (
     tabulate_attacks,
     tabulate_patch_alignment,
@@ -99,6 +102,90 @@ def test_rows_of_rotations_and_translations():
     assert row["high"] - row["low"] > np.subtract(*wilson(5, 8)[::-1]), "clustered by image"
     assert [of(rows, metric="accuracy", angle=angle)["value"] for angle in (0, 30)] == [0.75, 0.5]
     assert [of(rows, metric="worst_at", shift_x=shift)["value"] for shift in (0, 1)] == [0.25, 0.75]
+
+
+IDS = [f"test-{number:06d}" for number in range(60)]
+
+
+def answered(path, facts, order=IDS, **columns):
+    """A file of answers, images in some order."""
+    about = {"dataset": "test", "policy": "stored", "versions": {}} | facts
+    table = pa.table({"sample_id": list(order), "loss": [0.1] * len(order), **columns})
+    pq.write_table(table.replace_schema_metadata({METADATA: json.dumps(about)}), path)
+    return path
+
+
+@pytest.fixture
+def two_models(tmp_path):
+    """Whether two models were right on clean, attacked, transformed and conflicting images, and files of it."""
+    random, right, files = np.random.default_rng(0), {}, {}
+    for model in ("vit", "resnet"):
+        about = {"model": model, "family": "clean"}
+        clean, attacked, foreign = (random.random((3, len(IDS))) < [[0.9], [0.5], [0.7]]).tolist()
+        turned = (random.random((len(IDS), 3)) < 0.8).tolist()
+        right[model] = {"attacks": attacked, "spatial": [all(each) for each in turned], "shape_bias": foreign}
+        right[model]["transfer"] = [not after for before, after in zip(clean, foreign, strict=True) if before]
+        more = {"top5_all": [[0]] * len(IDS)}
+        attack = {"name": "pgd", "norm": "linf", "eps": "1/255", "steps": 8, "step_size": "1/2040", "target": "none"}
+        fell = {"fell_at": [-1] * len(IDS), "l2": [0.1] * len(IDS), "target": [-1] * len(IDS)}
+        other = {"source": ["resnet" if model == "vit" else "vit"] * len(IDS), "attack": ["pgd"] * len(IDS)}
+        backwards = dict(zip(("order", "correct_all"), (IDS[::-1], attacked[::-1]), strict=True))
+        files[model] = {
+            "clean": answered(tmp_path / f"{model}_clean", about, correct_all=clean, **more),
+            "attacks": answered(
+                tmp_path / f"{model}_pgd", about | {"family": "pgd", "attack": attack}, **backwards, **more, **fell
+            ),
+            "transfer": answered(
+                tmp_path / f"{model}_transfer",
+                about | {"attacks": {"pgd": attack}, "left_out": {}},
+                **{"correct_all": foreign, **other},
+            ),
+            "spatial": answered(
+                tmp_path / f"{model}_spatial",
+                about | {"transformations": [[0.0, 0, 0]] * 3, "grid": GRID},
+                **{"correct_all": turned, "drawn_correct_all": turned, "worst_all": [0] * len(IDS)},
+            ),
+            "shape_bias": answered(
+                tmp_path / f"{model}_conflict",
+                about | {"dataset": "conflict"},
+                **{"correct_all": foreign, "texture_correct_all": attacked, **more},
+            ),
+        }
+    return right, files
+
+
+GRID = {"rotation": 30.0, "translation": 0.1, "draws": 3, "padding": "zeros", "interpolation": "bilinear"}
+
+
+def test_answers_behind_rows_of_attacks(two_models, tmp_path):
+    """Accuracies of two models differ image by image, in whatever order the images are."""
+    right, files = two_models
+    clean = [files[model]["clean"] for model in files]
+    tabulate_attacks([*clean, *(files[model]["attacks"] for model in files)], tmp_path / "attacks")
+    tabulate_transfer([files[model]["transfer"] for model in files], clean, tmp_path / "transfer")
+    tabulate_spatial([files[model]["spatial"] for model in files], clean, tmp_path / "spatial")
+    tabulate_shape_bias([files[model]["shape_bias"] for model in files], tmp_path / "shape_bias")
+    metrics = {"attacks": "accuracy", "transfer": "fooled", "spatial": "worst", "shape_bias": "shape_accuracy"}
+    tables = {name: pd.read_parquet(tmp_path / name) for name in metrics}
+    evidence = Evidence(tables, read_errors(path for model in files for path in files[model].values()))
+    assert len(evidence.errors) == 2 * len(metrics)
+    for table, metric in metrics.items():
+        rows = {row["model"]: row for row in evidence.rows(table, metric=metric).to_dict("records")}
+        one, other = (evidence.estimate(table, rows[model]) for model in ("vit", "resnet"))
+        found = one - other
+        assert [one.value, other.value] == pytest.approx([np.mean(right[model][table]) for model in ("vit", "resnet")])
+        (errors,) = found.errors.values()
+        if table == "transfer":
+            # of a ratio, by leaving out each image in turn: the jackknife's errors, to the order of 1/n
+            with_clean = pd.read_parquet(files["vit"]["clean"])["correct_all"].to_numpy()
+            fooled = with_clean & ~pd.read_parquet(files["vit"]["transfer"])["correct_all"].to_numpy()
+            without = [np.delete(fooled, n).sum() / np.delete(with_clean, n).sum() for n in range(len(IDS))]
+            pseudo = (len(IDS) - 1) * (one.value - np.array(without))
+            (errors,) = one.errors.values()
+            assert errors == pytest.approx(pseudo, abs=2 / len(IDS))
+        else:
+            by_hand = np.subtract(*(np.array(right[model][table], dtype=float) for model in ("vit", "resnet")))
+            assert found.value + errors == pytest.approx(by_hand)
 
 
 def test_borders_of_patches():

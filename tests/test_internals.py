@@ -18,6 +18,9 @@ from snakemake.iocontainers import Wildcards
 from networks import noise, small
 from test_models import own
 from withstand import images, internals, models, zoo
+from withstand.claims.answers import key, read_errors
+from withstand.claims.estimates import Draws, Images
+from withstand.claims.evidence import Evidence
 from withstand.config import load_study
 from withstand.dag import Dag
 from withstand.datasets.registry import open_source
@@ -566,6 +569,35 @@ def test_accuracy_of_lesions_and_its_intervals(measured):
     assert mean["value"] == pytest.approx(draws["value"].mean()) and mean["n"] == 4 * SAMPLES
     assert mean["standard_error"] == pytest.approx(draws["value"].std(ddof=1) / 2)
     assert (mean["lowest"], mean["highest"]) == (draws["value"].min(), draws["value"].max())
+
+
+def test_answers_behind_rows_of_lesions_and_limits(measured, tables):
+    """Every mean over draws has the errors of its images; two of them differ image by image."""
+    paths = [outputs[kind] for outputs in measured.values() for kind in ("lesions", "attention_limit")]
+    errors = read_errors(paths)
+    found = {}
+    for name in ("lesions", "attention_limit"):
+        rows = pd.read_parquet(tables[name])
+        for row in rows[rows["draw"].isna() & (rows["family"] == "clean")].to_dict("records"):
+            found[key(name, row)] = row
+    assert found.keys() == errors.keys()
+    for name, samples in errors.items():
+        of_images = [each for sample, each in samples.items() if isinstance(sample, Images)]
+        assert [len(each) for each in of_images] == [SAMPLES]
+        assert all(abs(each.mean()) < 1e-12 for each in samples.values())
+        drawn = [each for sample, each in samples.items() if isinstance(sample, Draws)]
+        assert [len(each) for each in drawn] == ([found[name]["draws"]] if found[name]["standard_error"] >= 0 else [])
+    evidence = Evidence({name: pd.read_parquet(path) for name, path in tables.items()}, errors)
+    rows = evidence.rows("lesions", model="vit_p16_base", draw=None)
+    intact, first = rows[rows["design"] == "intact"], rows[(rows["part"] == "block") & (rows["block"] == 0)]
+    estimate = evidence.averaged("lesions", intact) - evidence.averaged("lesions", first)
+    answers = pd.read_parquet(measured["vit_p16_base"]["lesions"])
+    one = answers["design"] == "intact"
+    other = (answers["design"] == "single") & (answers["part"] == "block") & (answers["blocks"].str[0] == 0)
+    sides = [answers[which].set_index("sample_id")["correct_all"].astype(int).sort_index() for which in (one, other)]
+    by_hand = (sides[0] - sides[1]).to_numpy(dtype=float)
+    assert estimate.value == pytest.approx(by_hand.mean())
+    assert next(iter(estimate.errors.values())) == pytest.approx(by_hand - by_hand.mean())
 
 
 def test_intervals_over_draws():

@@ -619,16 +619,18 @@ def tabulate_trends(
 @main.command()
 @click.argument("tables", type=INPUT, nargs=-1, required=True)
 @click.option("--settings", type=JSON, required=True, help="Sets of the reference, of cue conflict, margin (JSON).")
+@click.option("--answers", type=INPUT, multiple=True, help="Answers behind the tables, to pair differences by image.")
 @output_option
-def tabulate_claims(tables: tuple[Path, ...], settings: dict, output: Path) -> None:
+def tabulate_claims(tables: tuple[Path, ...], settings: dict, answers: tuple[Path, ...], output: Path) -> None:
     """Test the paper's claims on the tables of a study, each named as what it holds."""
-    from withstand.claims.paper import Settings
+    from withstand.claims.findings import Settings
     from withstand.steps.tabulate_statistics import tabulate_claims as run
 
     run(
         tables,
         Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}),
         output,
+        answers=answers,
     )
 
 

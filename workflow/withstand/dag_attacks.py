@@ -93,6 +93,11 @@ class AttacksDag:
         """What every model makes of rotations and translations."""
         return [f"{self._results}/spatial/{model}.parquet" for model in self._study.attacked()]
 
+    def answers(self) -> list[str]:
+        """What every model makes of attacked and of transformed images, and of the same images as they are."""
+        perturbed = [*self.predictions(None), *self.transfers(None)] if self.perturbations() else []
+        return perturbed + (self.spatial_answers(None) if self._has_spatial() else [])
+
     def table(self, wildcards) -> str:
         """The table that a figure shows."""
         table = SPATIAL if wildcards.figure.startswith(SPATIAL) else wildcards.figure

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 GRAMS, SIMILARITY = "grams", "similarity"
 """The kind of experiment whose table has a name of its own, and that name."""
 
+ANSWERED = ("lesions", "attention_limit")
+"""Experiments that leave answers."""
+
 FIGURES = {
     SIMILARITY: ("layer_correlation", "layer_similarity", "model_similarity"),
     "lesions": ("lesion_single", "lesion_several"),
@@ -84,6 +87,11 @@ class InternalsDag:
         """The table that a figure shows."""
         table = next(table for table in self.tables() if wildcards.figure in _figures(table))
         return f"{self._results}/tables/{table}.parquet"
+
+    def answers(self) -> list[str]:
+        """What every model answered under lesions and limits of attention, of the images as they are."""
+        kinds = [kind for kind in self._study.experiments() if kind in ANSWERED]
+        return [self._file(model, kind, CLEAN) for kind in kinds for model in self._study.examined()]
 
     # Outputs
 

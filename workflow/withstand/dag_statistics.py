@@ -78,6 +78,11 @@ class StatisticsDag:
         """The tables that claims are tested on."""
         return [path for path in self._dag.tables() if Path(path).stem not in NOT_EVIDENCE]
 
+    def answers(self, wildcards) -> list[str]:
+        """The answers behind those tables that differences are paired by."""
+        conflicts = self._dag.cue_conflict_predictions(wildcards)
+        return list(dict.fromkeys([*conflicts, *self._dag.attacks.answers(), *self._dag.internals.answers()]))
+
     def figure_table(self, wildcards) -> str:
         """The table that a figure of the whole study is drawn from."""
         table = wildcards.figure if wildcards.figure in ("claims", "reproduction") else "accuracy"
@@ -154,6 +159,10 @@ class StatisticsDag:
     def identities(self, wildcards) -> str:
         """Which public weights and image sets the study has."""
         return canonical(identities(self._study))
+
+    def answers_options(self, wildcards) -> list[str]:
+        """The answers behind the tables, as options of `withstand tabulate-claims`."""
+        return [f"--answers={path}" for path in self.answers(wildcards)]
 
     def settings(self, wildcards) -> str:
         """How claims are tested."""

@@ -41,7 +41,7 @@ def _plain(value: object) -> object:
     return value if isinstance(value, str) else float(value)
 
 
-def read_answers(files: Iterable[Path]) -> dict[tuple, Errors]:
+def read_errors(files: Iterable[Path]) -> dict[tuple, Errors]:
     """The errors of all rows that are means of the answers in some files: predictions under attacks, on the same images
     without, and on cue conflicts; transfer; rotation and translation; lesions and limits of attention.
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from withstand.claims.answers import read_errors
 from withstand.claims.evidence import Evidence
-from withstand.claims.paper import Settings, claim_rows
+from withstand.claims.findings import Settings
+from withstand.claims.paper import claim_rows
 from withstand.metrics.answers import KEYS, read_answers
 from withstand.metrics.comparisons import comparison_rows
 from withstand.metrics.conditions import CLEAN
@@ -124,13 +126,15 @@ def tabulate_trends(
     _write([found], EFFECTIVE_ROBUSTNESS, effective_robustness)
 
 
-def tabulate_claims(tables: Sequence[Path], settings: Settings, output: Path) -> None:
+def tabulate_claims(tables: Sequence[Path], settings: Settings, output: Path, *, answers: Sequence[Path] = ()) -> None:
     """Write what the study says of each of the paper's claims.
 
     Args:
         tables: of the study, each named as what it holds; claims about tables that are not there are undecided.
+        answers: files of the answers behind the tables (see :func:`withstand.claims.answers.read_errors`), by which
+            differences are paired by image.
     """
-    evidence = Evidence({path.stem: read_frame(path) for path in tables})
+    evidence = Evidence({path.stem: read_frame(path) for path in tables}, read_errors(answers))
     _write([claim_rows(evidence, settings)], CLAIMS, output)
 
 
