@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -424,6 +425,13 @@ def test_verdicts_at_the_edges(verdict, low, high, outcome):
 )
 def test_families_are_known_by_name(family, kind):
     assert kind_of(family) == kind
+
+
+def test_the_page_of_claims_has_every_one_as_it_is_tested():
+    page = (Path(__file__).parents[1] / "docs/claims.md").read_text(encoding="utf-8")
+    for claim in CLAIMS:
+        assert f"| `{claim.id}` | {claim.statement} | {claim.criterion} |" in page
+        assert f"| `{claim.id}` | {claim.section.removeprefix('Figure ').replace('appendix', 'text')} | " in page
 
 
 def test_tables_are_read_by_name(tmp_path):

@@ -247,6 +247,16 @@ def test_claims_are_said_by_outcome(tables):
     }
 
 
+def test_claims_about_one_model_and_its_pretraining_say_so():
+    about = {"pretraining_dataset": "ImageNet-21k", "pretraining_images": 14_197_122}
+    table = _table("claims", [claim(dataset=None, subject="vit", models="vit", **about)])
+    assert texts(sentences.claims(table, NAMES)["supported"][0].evidence) == [
+        "ViT/8, trained on ImageNet-21k, 14.2M images: +3.2 points [1.0, 5.4] (120 images)."
+    ]
+    row = claims_table({"claims": table}, NAMES).rows[0]
+    assert [row[place].text for place in (3, 4)] == ["ViT/8", "ImageNet-21k, 14.2M images"]
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -279,7 +289,8 @@ def test_claims_that_were_not_tested_are_no_tests(tables):
     found = [claim(), claim(dataset="shifted", outcome="refuted"), claim(claim="second", outcome="undecided")]
     found += [claim(claim=name, outcome="undecided", effect=None, low=None, high=None) for name in ("third", "fourth")]
     counts = "3 tests of 4 claims: 1 supported, 1 refuted, 1 undecided; 2 claims could not be tested"
-    assert sentences.verdict(_table("claims", found)).text == f"{counts}."
+    chance = "At most 5% of tests are decided by chance alone, 2.5% on each side: of these 3, about 0.2."
+    assert sentences.verdict(_table("claims", found)).text == f"{counts}. {chance}"
     assert alternative("Claims", _table("claims", found), NAMES) == f"Claims. {counts}."
     assert sentences.verdict(tables["claims"]).text == "1 test of 1 claim: 1 supported, 0 refuted, 0 undecided."
 

@@ -123,7 +123,8 @@ CLAIMS = (
         "data_helps_vits_more",
         "Figure 2",
         "More pre-training data gains ViTs more on shifted images than it gains ResNets.",
-        "accuracy that ViTs gain from the smallest to the largest pre-training set, minus what ResNets gain",
+        "accuracy that ViTs gain from the smallest to the largest pre-training set that both kinds have, "
+        "minus what ResNets gain",
         "points",
         data_helps_vits_more,
         "a ViT and a ResNet that were each pre-trained on two numbers of images",
@@ -133,7 +134,8 @@ CLAIMS = (
         "vits_scale_better",
         "Figure 4",
         "Errors of ViTs fall faster with the number of parameters than those of ResNets.",
-        "log-log slope of error against parameters of ResNets minus that of ViTs of all patch sizes",
+        "log-log slope of error against parameters of ResNets minus that of ViTs, of each size those with the "
+        "smallest patches; all of one pre-training set",
         "slope",
         vits_scale_better,
         "three sizes of ViTs and three of ResNets of the same pre-training",
@@ -144,59 +146,63 @@ CLAIMS = (
         "fgsm_resists_in_resnets",
         "Figure 3",
         "ResNets withstand FGSM better than ViTs of comparable size.",
-        "accuracy of ResNets under attacks of one step minus that of ViTs",
+        "accuracy of ResNets under FGSM (untargeted, L-infinity, one step) minus that of comparable ViTs of "
+        "the same pre-training set",
         "points",
         fgsm_resists_in_resnets,
-        "an attack of one step on a ViT and a ResNet of comparable size and the same pre-training",
+        "FGSM, untargeted and in L-infinity, on a ViT and a ResNet of comparable size and the same pre-training",
         above_zero,
     ),
     Claim(
         "advantage_gone_under_pgd",
         "Figure 3",
         "Under PGD, ResNets are no more accurate than ViTs of comparable size.",
-        "accuracy of ResNets under attacks of several steps minus that of ViTs; its interval must end below the margin",
+        "accuracy of ResNets under PGD (untargeted, L-infinity, several steps) minus that of comparable ViTs "
+        "of the same pre-training set; its interval must end below the margin",
         "points",
         advantage_gone_under_pgd,
-        "an attack of several steps on a ViT and a ResNet of comparable size and the same pre-training",
+        "PGD, untargeted and in L-infinity, on a ViT and a ResNet of comparable size and the same pre-training",
         below_margin,
     ),
     Claim(
         "transfer_within_families",
         "appendix",
         "Adversarial perturbations transfer more within a family of models than from one family to the other.",
-        "share of a model's images fooled by perturbations made for another model of its family, minus that by others'",
+        "share of a model's images fooled by FGSM's or PGD's perturbations made for another model of its "
+        "family, minus that by others'",
         "points",
         transfer_within_families,
-        "attacks on two models of one family and one of the other",
+        "FGSM or PGD, untargeted and in L-infinity, on two models of one family and one of the other",
         above_zero,
     ),
     Claim(
         "vits_show_their_patches",
         "Figure 5",
         "Adversarial perturbations of ViTs follow the borders of their patches.",
-        "steps of perturbations across borders of a ViT's patches over steps inside them; one means no difference",
+        "steps of PGD's perturbations across borders of a ViT's patches over steps inside them; one means no "
+        "difference",
         "ratio",
         vits_show_their_patches,
-        "attacks on ViTs",
+        "PGD, untargeted and in L-infinity, on ViTs",
         above_one,
     ),
     Claim(
         "resnets_show_no_patches",
         "Figure 5",
         "Adversarial perturbations of ResNets follow no grid.",
-        "steps of perturbations of ResNets across borders of squares that they do not have over steps inside them; it"
-        " must be one within the margin",
+        "steps of PGD's perturbations of ResNets across borders of squares that they do not have over steps "
+        "inside them; it must be one within the margin",
         "ratio",
         resnets_show_no_patches,
-        "attacks on ResNets",
+        "PGD, untargeted and in L-infinity, on ResNets",
         about_one,
     ),
     Claim(
         "spatial_small_patches",
         "Figure 3",
         "ViTs with small patches withstand rotation and translation as ResNets of comparable size do.",
-        "accuracy under the worst transformation of ViTs with the smallest patches minus that of ResNets; within the"
-        " margin",
+        "accuracy under the worst transformation of ViTs with the smaller patches minus that of comparable "
+        "ResNets of the same pre-training set; within the margin",
         "points",
         spatial_small_patches,
         "rotations and translations of images for two ViTs of different patches and a ResNet, of comparable size and"
@@ -206,19 +212,21 @@ CLAIMS = (
     Claim(
         "spatial_large_patches",
         "Figure 3",
-        "ViTs with large patches withstand rotation and translation less than those with small ones.",
-        "accuracy under the worst transformation of ViTs with smaller patches minus that of ViTs with larger ones",
+        "ViTs with large patches withstand rotation and translation less than ResNets of comparable size.",
+        "accuracy under the worst transformation of ResNets minus that of comparable ViTs with the larger "
+        "patches, of the same pre-training set",
         "points",
         spatial_large_patches,
-        "rotations and translations of images for two ViTs of different patches, of comparable size and the same"
-        " pre-training",
+        "rotations and translations of images for two ViTs of different patches and a ResNet, of comparable size and"
+        " the same pre-training",
         above_zero,
     ),
     Claim(
         "large_patches_see_shape",
         "Figure 6",
         "ViTs with larger patches tell the shape more often where shape and texture disagree.",
-        "shape accuracy of ViTs with larger patches minus that of ViTs with smaller ones",
+        "shape accuracy of ViTs with larger patches minus that of comparable ones with smaller patches, of "
+        "the same pre-training set",
         "points",
         large_patches_see_shape,
         "a set of cue conflict, and two ViTs of different patches, of comparable size and the same pre-training",
@@ -258,7 +266,8 @@ CLAIMS = (
         "first_block_matters",
         "Figure 8",
         "Without its first block a ViT loses more than without any other.",
-        "accuracy without that later block which is missed most, minus that without the first",
+        "accuracy without that later block which is missed most, minus that without the first; its interval "
+        "allows for that choice",
         "points",
         first_block_matters,
         "lesions of a ViT",
@@ -298,8 +307,8 @@ CLAIMS = (
         "near_beats_random",
         "Figure 9",
         "Limiting attention to near patches hurts a ViT less than masking as much of it at random.",
-        "accuracy with attention to near patches minus that with as many random pairs, on the average over distances of"
-        " one patch or more",
+        "accuracy with attention to near patches minus that with as many random pairs, on the average over "
+        "distances at which the two masks differ",
         "points",
         near_beats_random,
         "limits of attention of a ViT",
@@ -309,7 +318,8 @@ CLAIMS = (
         "early_blocks_need_patches",
         "Figure 9",
         "A ViT needs attention between patches in its first blocks more than in its last ones.",
-        "accuracy with the last blocks limited to the class token minus that with as many first ones",
+        "accuracy with the last blocks limited to the class token minus that with as many first ones, on the "
+        "average over numbers below the depth",
         "points",
         early_blocks_need_patches,
         "limits of attention to the class token of a ViT",

@@ -156,7 +156,7 @@ def _label(row: pd.Series, style: Style) -> list[str]:
     parts = [style.dataset(row["dataset"])] if pd.notna(row["dataset"]) else []
     if pd.notna(row["subject"]):
         corrupted = row["subject"] == "mean over corruptions"
-        parts.append("corrupted" if corrupted else words(row["subject"]))
+        parts.append("corrupted" if corrupted else style.labels.get(row["subject"], words(row["subject"])))
     parts += [POLICIES[row["policy"]]] if row["policy"] in POLICIES else []
     if pd.notna(row["pretraining_dataset"]):
         name = pretraining_name(row["pretraining_dataset"], row["pretraining_images"])

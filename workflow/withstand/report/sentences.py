@@ -116,10 +116,15 @@ def criterion(row: Mapping, margin: float | None) -> str:
 
 
 def verdict(table: pd.DataFrame | None) -> Sentence | None:
-    """How many tests of the paper's claims came out how; nothing without a table."""
+    """How many tests of the paper's claims came out how, and how many may by chance; nothing without a table."""
     if table is None or table.empty:
         return None
-    return Sentence(f"{tally(table)}.", "claims", tuple(_records(table)))
+    tests = int(table["effect"].notna().sum())
+    chance = (
+        f" At most 5% of tests are decided by chance alone, 2.5% on each side: of these {tests:,}, about"
+        f" {number(0.05 * tests, 1)}."
+    )
+    return Sentence(f"{tally(table)}.{chance if tests > 1 else ''}", "claims", tuple(_records(table)))
 
 
 def tally(table: pd.DataFrame) -> str:
@@ -134,8 +139,8 @@ def tally(table: pd.DataFrame) -> str:
 def _evidence(row: Mapping, names: Names) -> str:
     """Where a claim was tested, with what effect, on how much, and which models."""
     place = [claimed_set(row, names)] if given(row["dataset"]) else []
-    place += [names.model(words(row["subject"]))] if given(row["subject"]) else []
-    place += [f"models trained on {text}"] if (text := pretraining(row)) else []
+    place += [claimed_subject(row, names)] if given(row["subject"]) else []
+    place += [f"trained on {text}"] if (text := pretraining(row)) else []
     where = capital(", ".join(place))
     reason = str(row["reason"]).rstrip(".") if given(row["reason"]) else ""
     if not given(row["effect"]):
@@ -144,9 +149,9 @@ def _evidence(row: Mapping, names: Names) -> str:
     models = claimed_models(row, names)
     counts_models = row["sample"] == "models"
     rests_on = [counted(row["n"], "model" if counts_models else "image")] if given(row["n"]) else []
-    if models and len(models) <= MOST_NAMED:
+    if models and len(models) <= MOST_NAMED and row["models"] != row["subject"]:
         rests_on.append(listed(models))
-    elif models and not counts_models:
+    elif len(models) > MOST_NAMED and not counts_models:
         rests_on.append(counted(len(models), "model"))
     text = f"{where or 'This study'}: {_effect(row)}" + (f" ({': '.join(rests_on)})" if rests_on else "")
     return f"{text}. {capital(reason)}." if reason else f"{text}."
@@ -161,6 +166,11 @@ def _effect(row: Mapping) -> str:
 def claimed_set(row: Mapping, names: Names) -> str:
     """The set that a claim was tested on."""
     return named(names.dataset(row["dataset"]), row["label_mode"], row["policy"])
+
+
+def claimed_subject(row: Mapping, names: Names) -> str:
+    """What of a set, or which model, a claim was tested on."""
+    return names.models.get(row["subject"]) or words(row["subject"])
 
 
 def pretraining(row: Mapping) -> str:
