@@ -427,6 +427,30 @@ def test_families_are_known_by_name(family, kind):
     assert kind_of(family) == kind
 
 
+@pytest.mark.parametrize(
+    ("spearman", "slope"), [((None, "too few models: 6 of 10"), "too few models: 3 of 10"), ((0.8, None), None)]
+)
+def test_too_few_models_decide_nothing_and_say_so(spearman, slope):
+    given = tables(1)
+    trends = given["trends"]
+    value, reason = spearman
+    rank = trends["metric"] == "spearman"
+    trends.loc[rank, ["value", "low", "high"]] = (value, *((None, None) if value is None else (0.7, 0.9)))
+    trends["reason"] = np.where(rank, reason, slope)
+    if slope:
+        trends.loc[~rank, ["low", "high"]] = np.nan
+    found = claim_rows(Evidence(given), SETTINGS).drop_duplicates("claim").set_index("claim")
+    told = {name: found.loc[name, ["outcome", "reason"]].tolist() for name in OVER_MODELS}
+    decided = [UNDECIDED, reason] if reason else [SUPPORTED, None]
+    assert told["clean_predicts_shifted"] == decided
+    assert told["vits_scale_better"] == ([UNDECIDED, slope] if slope else [SUPPORTED, None])
+    assert pd.isna(found.loc["clean_predicts_shifted", "effect"]) == (value is None)
+    assert found.loc["vits_scale_better", "effect"] == pytest.approx(0.2), "a line needs no interval"
+
+
+OVER_MODELS = ["clean_predicts_shifted", "vits_scale_better"]
+
+
 def test_the_page_of_claims_has_every_one_as_it_is_tested():
     page = (Path(__file__).parents[1] / "docs/claims.md").read_text(encoding="utf-8")
     for claim in CLAIMS:

@@ -47,8 +47,12 @@ class Evidence:
         """The mean of the values of some rows; None for none."""
         return mean(self.estimate(table, row) for _, row in rows.iterrows())
 
-    def rows(self, table: str, **wanted) -> pd.DataFrame:
-        """Rows with such values, None for those without one; of the label mode that figures show, where it matters."""
+    def rows(self, table: str, *, valued: bool = True, **wanted) -> pd.DataFrame:
+        """Rows with such values, None for those without one; of the label mode that figures show, where it matters.
+
+        Args:
+            valued: whether rows that say only why they have no value are left out.
+        """
         found = self.tables.get(table)
         if found is None or found.empty:
             return pd.DataFrame(columns=["model", *wanted])
@@ -56,7 +60,7 @@ class Evidence:
             found = found[found[column].isna() if value is None else found[column] == value]
         if "label_mode" in found and "label_mode" not in wanted:
             found = found[found["label_mode"].isin(MAIN_MODES)]
-        return found[found["value"].notna()] if "value" in found else found
+        return found[found["value"].notna()] if valued and "value" in found else found
 
     @property
     def models(self) -> pd.DataFrame:

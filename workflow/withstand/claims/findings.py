@@ -29,7 +29,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim on one set, and of models pre-trained on one: the estimate that decides it; None where there is none."""
+    """A claim on one set, and of models pre-trained on one: the estimate that decides it, None where there is none; or
+    the reason why it does not."""
 
     estimate: Estimate | None
     dataset: str | None = None
@@ -37,12 +38,13 @@ class Finding:
     label_mode: str | None = None
     policy: str | None = None
     pretraining: tuple[str | None, int | None] = (None, None)
+    reason: str | None = None
 
     @classmethod
-    def on(cls, keys: Mapping, estimate: Estimate | None, pretraining: tuple = (None, None)) -> Finding:
+    def on(cls, keys: Mapping, estimate: Estimate | None, **more) -> Finding:
         """Of a set: dataset, family, label mode and policy."""
         subject = "mean over corruptions" if pd.isna(keys["family"]) else None
-        return cls(estimate, keys["dataset"], subject, keys["label_mode"], keys["policy"], pretraining)
+        return cls(estimate, keys["dataset"], subject, keys["label_mode"], keys["policy"], **more)
 
 
 Pairs = Callable[[list[str]], Iterable[tuple[str, str]]]
@@ -57,8 +59,15 @@ def _shifted(evidence: Evidence, settings: Settings) -> Iterator[dict]:
 
 
 def clean_predicts_shifted(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
-    for _, row in evidence.rows("trends", metric="spearman").iterrows():
-        yield Finding.on(row, Estimate.of(row, *row["models"].split(",")))
+    rows = evidence.rows("trends", valued=False, metric="spearman")
+    for _, row in rows.iterrows():
+        estimate = None if pd.isna(row["value"]) else Estimate.of(row, *row["models"].split(","))
+        yield Finding.on(row, estimate, reason=_reason(row))
+
+
+def _reason(row: Mapping) -> str | None:
+    """Why a row has no value, or no interval."""
+    return row.get("reason") if isinstance(row.get("reason"), str) else None
 
 
 def vits_ahead(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
@@ -68,7 +77,7 @@ def vits_ahead(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
         if pairs:
             data, largest = list(pairs.items())[-1]
             found = (evidence.compared(vit, resnet, keys) for vit, resnet in largest)
-            yield Finding.on(keys, mean(each for each in found if each), data)
+            yield Finding.on(keys, mean(each for each in found if each), pretraining=data)
 
 
 def data_helps_vits_more(evidence: Evidence, settings: Settings) -> Iterator[Finding]:
@@ -100,7 +109,8 @@ def vits_scale_better(evidence: Evidence, settings: Settings) -> Iterator[Findin
         }
         named = dict(zip(keys, values, strict=True))
         estimate = difference(slopes.get(RESNET), slopes.get(VIT))
-        yield Finding.on(named, estimate, values[-2:])
+        reason = _reason(found.loc[found["n"].idxmin()])
+        yield Finding.on(named, estimate, pretraining=values[-2:], reason=reason)
 
 
 def _attacks(evidence: Evidence, table: str, metric: str, *named: str, **wanted) -> Iterator[tuple]:

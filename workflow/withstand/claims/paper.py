@@ -41,6 +41,7 @@ from withstand.claims.findings import (
     vits_scale_better,
     vits_show_their_patches,
 )
+from withstand.metrics.trends import FEWEST_MODELS
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 
@@ -105,7 +106,7 @@ CLAIMS = (
         "rank correlation of the models' accuracies on clean and on shifted images; its interval must be above zero",
         "correlation",
         clean_predicts_shifted,
-        "four models or more with different accuracies on clean images, and a shifted set",
+        f"{FEWEST_MODELS} models or more with different accuracies on clean images, and a shifted set",
         above_zero,
         "models",
     ),
@@ -340,9 +341,9 @@ def claim_rows(evidence: Evidence, settings: Settings) -> pd.DataFrame:
 
 def _rows(claim: Claim, evidence: Evidence, settings: Settings) -> Iterator[dict]:
     named = {"claim": claim.id, "section": claim.section, "statement": claim.statement, "criterion": claim.criterion}
-    found = [finding for finding in claim.test(evidence, settings) if finding.estimate is not None]
+    found = [each for each in claim.test(evidence, settings) if each.estimate is not None or each.reason]
     for finding in found:
-        estimate = finding.estimate
+        estimate = finding.estimate or Estimate(math.nan, math.nan, math.nan, 0)
         yield named | {
             **{"dataset": finding.dataset, "label_mode": finding.label_mode, "policy": finding.policy},
             **dict(zip(("pretraining_dataset", "pretraining_images"), finding.pretraining, strict=True)),
@@ -350,16 +351,19 @@ def _rows(claim: Claim, evidence: Evidence, settings: Settings) -> Iterator[dict
             **{"outcome": (outcome := claim.verdict(estimate, settings.margin)), "n": estimate.n},
             **{"effect": estimate.value, "low": estimate.low, "high": estimate.high},
             "models": ",".join(estimate.models),
-            "reason": _too_coarse(claim, estimate, settings.margin) if outcome == UNDECIDED else None,
+            "reason": finding.reason or _undecided(claim, estimate, settings.margin) if outcome == UNDECIDED else None,
         }
     if not found:
         reason = f"it would take {claim.needs}"
         yield named | {"outcome": UNDECIDED, "unit": claim.unit, "n": 0, "models": "", "reason": reason}
 
 
-def _too_coarse(claim: Claim, estimate: Estimate, margin: float) -> str | None:
-    """How many images a margin takes, where the interval is too wide for it whatever the difference: by the square root
-    of their number, for an interval of half the margin either way."""
+def _undecided(claim: Claim, estimate: Estimate, margin: float) -> str | None:
+    """Why an estimate cannot decide a claim: it has no interval, or one that is too wide for the margin whatever the
+    difference. Then it is said how many images it takes for half the margin either way, by the square root of their
+    number."""
+    if math.isnan(estimate.low):
+        return "a value that it rests on has no interval"
     half = (estimate.high - estimate.low) / 2
     if claim.verdict not in (within_margin, below_margin) or not margin / 2 < half < math.inf:
         return None

@@ -60,7 +60,9 @@ def told(metric: str, value: float, *, signed: bool = False) -> str:
 
 
 def with_interval(metric: str, value: float, low: float, high: float, *, signed: bool = False) -> str:
-    """A value with its interval: ``82.3 [80.1, 84.2]``."""
+    """A value with its interval, where it has one: ``82.3 [80.1, 84.2]``."""
+    if pd.isna(low):
+        return told(metric, value, signed=signed)
     value, low, high = (told(metric, number, signed=signed) for number in (value, low, high))
     return f"{value} [{low}, {high}]"
 

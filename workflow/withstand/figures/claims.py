@@ -172,7 +172,8 @@ def _numbers(row: pd.Series) -> str:
         _number(row[name] * (100 if share else 1), digits, signed=unit != "ratio") for name in ("effect", "low", "high")
     )
     times = "\N{MULTIPLICATION SIGN}" if unit == "ratio" else ""
-    return f"{times}{effect} [{low}, {high}] {UNITS[unit]}".rstrip()
+    bounds = f" [{low}, {high}]" if pd.notna(row["low"]) else ""
+    return f"{times}{effect}{bounds} {UNITS[unit]}".rstrip()
 
 
 def _number(value: float, digits: int, *, signed: bool) -> str:
