@@ -19,6 +19,7 @@ from withstand.metrics.corruption_error import ALEXNET, corruption_error_rows, h
 from withstand.metrics.trends import (
     effective_robustness,
     effective_robustness_rows,
+    of_smallest_patches,
     power_law,
     rank_correlation,
     trend_rows,
@@ -424,12 +425,19 @@ def accuracy_table(values):
     return pd.DataFrame(rows)
 
 
+def test_lines_take_the_smallest_patches_of_each_size():
+    """As the paper's Figure 4 has B/16, L/16 and H/14, without B/32; networks without patches are all there."""
+    models = pd.DataFrame({"parameters": [86e6, 87e6, 307e6, 632e6], "patch_size": [16, 32, 16, 14]})
+    assert of_smallest_patches(models).tolist() == [True, False, True, True]
+    assert of_smallest_patches(models.assign(patch_size=np.nan)).all()
+
+
 def test_trends_of_a_study():
     sizes = {"s": 1e6, "m": 4e6, "l": 1.6e7, "x": 6.4e7}
     values = {model: [1 - 2 * size**-0.25, 1 - 4 * size**-0.25, 1 - 8 * size**-0.25] for model, size in sizes.items()}
     accuracy = accuracy_table(values)
     models = pd.DataFrame(
-        {"model": list(sizes), "parameters": list(sizes.values()), "family": "ViT"}
+        {"model": list(sizes), "parameters": list(sizes.values()), "family": "ViT", "patch_size": 8.0}
         | {"pretraining_dataset": "big", "pretraining_images": 1000}
     )
     rows = trend_rows(accuracy, models, "test")

@@ -41,7 +41,11 @@ def models_of(count=30):
     """The table of the first models of a study, of two families and three pre-training sets."""
     rows = [
         {"model": f"{family}_{size}_{images}".lower(), "family": family, "parameters": size * 1_000_000}
-        | {"pretraining_dataset": dataset, "pretraining_images": images}
+        | {
+            "patch_size": 16.0 if family == "ViT" else None,
+            "pretraining_dataset": dataset,
+            "pretraining_images": images,
+        }
         for dataset, images in PRETRAINING
         for family, sizes in SIZES.items()
         for size in sizes

@@ -122,13 +122,10 @@ def interval(value: float, errors: Errors) -> tuple[float, float]:
     for sample, each in errors.items():
         n, squares = len(each), float(np.sum(np.square(each), dtype=np.float64))
         if isinstance(sample, Images):
-            differing = np.square(value + each)
-            squares += differing[differing > 0].mean() if differing.any() else 1.0
-            variances.append(squares / (n + 2) ** 2)
-            freedom.append(max(n - 1, 1))
+            variances.append((squares + 1) / (n + 2) ** 2)
         else:
             variances.append(squares / (n - 1) / n if n > 1 else math.inf)
-            freedom.append(max(n - 1, 1))
+        freedom.append(max(n - 1, 1))
     variance = sum(variances)
     if not math.isfinite(variance):
         return -math.inf, math.inf
