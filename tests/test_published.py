@@ -52,7 +52,7 @@ def test_a_value_has_one_row_and_a_possible_size():
     assert values[shares].between(0, 1).all()
     assert values[~shares].between(30, 110).all(), "percent of AlexNet's errors"
     digitised = rows["source"] == PAPER
-    assert set(errors[digitised]) == {0.007, 0.01, 0.015, 0.025, 0.1}
+    assert set(errors[digitised]) == {0.007, 0.01, 0.015, 0.02, 0.025, 0.1, 0.225}
     assert errors[~digitised].isna().all()
 
 
