@@ -4,15 +4,17 @@ opposite."""
 import math
 from dataclasses import replace
 from functools import partial
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-from scipy import special
+from scipy import special, stats
 
+from withstand.claims.answers import read_errors
 from withstand.claims.estimates import Draws, Estimate, Images, difference, interval, mean, smallest
 from withstand.claims.evidence import Evidence, kind_of
 from withstand.claims.paper import (
@@ -29,7 +31,9 @@ from withstand.claims.paper import (
     within_margin,
 )
 from withstand.config_attacks import ATTACK_KINDS, Fgsm, Norm, Pgd, Target
+from withstand.metrics import answers
 from withstand.metrics.comparisons import matched_interval
+from withstand.metrics.conditions import Condition
 from withstand.metrics.intervals import wilson
 from withstand.steps.tabulate_attacks import _ATTACK, _about
 from withstand.steps.tabulate_statistics import tabulate_claims
@@ -304,6 +308,45 @@ def of_answers(right, draws=None):
     errors = {Images("a"): right.mean(0) - right.mean()}
     errors |= {} if draws is None else {Draws(draws): right.mean(1) - right.mean()}
     return Estimate(right.mean(), *interval(right.mean(), errors), right.shape[1], ("a",), errors)
+
+
+def test_gains_by_data_are_paired_by_image(tmp_path):
+    """Four models on the same images, whose answers stand in different orders: clean ones of one set, three severities
+    of another."""
+    random, ids = np.random.default_rng(0), [f"s{number}" for number in range(300)]
+    hard, bias = random.normal(size=300), {"vit8": 1.5, "vit8_few": 0.5, "resnet": 1.4, "resnet_few": 0.9}
+    right, paths = {}, []
+    for model, ease in bias.items():
+        found = hard + 0.5 * random.normal(size=(4, 300)) < ease
+        right[model] = {"far": found[0].astype(float), "test": found[1:].mean(0)}
+        order = random.permutation(300)
+        paths.append(tmp_path / f"{model}.parquet")
+        with answers.create(paths[-1]) as writer:
+            for dataset, severities in (("far", [0]), ("test", [1, 2, 3])):
+                name, family = ("clean", "clean") if dataset == "far" else ("fog", "natural")
+                conditions = [
+                    Condition(family, name, severity, found[severity][order], *[None] * 4) for severity in severities
+                ]
+                keys = {"dataset": dataset, "policy": "stored", "label_mode": "all"}
+                writer.write(keys, pa.array([ids[place] for place in order]), conditions)
+    comparisons = [
+        row((right[one][dataset] - right[other][dataset]).mean(), width=0.05, model=one, other_model=other)
+        | {"dataset": dataset, "family": "clean" if dataset == "far" else None}
+        for one, other in combinations(bias, 2)
+        for dataset in ("far", "test")
+    ]
+    given = {"models": MODELS, "comparisons": pd.DataFrame(comparisons)}
+    apart, paired = (claim_rows(Evidence(given, errors), SETTINGS) for errors in ({}, read_errors(paths)))
+    for rows, dataset in ((paired, "far"), (paired, "test")):
+        gains = rows[(rows["claim"] == "data_helps_vits_more") & (rows["dataset"] == dataset)].iloc[0]
+        signs = {"vit8": 1, "vit8_few": -1, "resnet": -1, "resnet_few": 1}
+        by_image = sum(sign * right[model][dataset] for model, sign in signs.items())
+        assert gains["effect"] == pytest.approx(by_image.mean())
+        # a mean's interval, with two images added
+        half = stats.t.isf(0.025, 299) * math.sqrt(by_image.var() * 300 + 1) / 302
+        assert (gains["low"], gains["high"]) == pytest.approx((gains["effect"] - half, gains["effect"] + half))
+    one, other = (rows[rows["claim"] == "data_helps_vits_more"] for rows in (apart, paired))
+    assert (one["effect"].to_numpy() == pytest.approx(other["effect"].to_numpy())) and len(one) == 2
 
 
 RUNS = 1000

@@ -80,8 +80,8 @@ class StatisticsDag:
 
     def answers(self, wildcards) -> list[str]:
         """The answers behind those tables that differences are paired by."""
-        conflicts = self._dag.cue_conflict_predictions(wildcards)
-        return list(dict.fromkeys([*conflicts, *self._dag.attacks.answers(), *self._dag.internals.answers()]))
+        predicted = [*self._dag.cue_conflict_predictions(wildcards), *self._dag.attacks.answers()]
+        return list(dict.fromkeys([*self.images(wildcards), *predicted, *self._dag.internals.answers()]))
 
     def figure_table(self, wildcards) -> str:
         """The table that a figure of the whole study is drawn from."""

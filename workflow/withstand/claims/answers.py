@@ -1,6 +1,6 @@
 """The single answers behind the rows of a study's tables, as errors of estimates.
 
-Models are attacked, transformed and looked into on the same images, so what they get right is paired by image.
+Models are shown the same images, attacked, transformed or as they are, so what they get right is paired by image.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from withstand.claims.estimates import Draws, Errors, Images
+from withstand.metrics.answers import SCHEMA as COUNTED
+from withstand.metrics.answers import read_answers
 from withstand.metrics.conditions import CLEAN
 from withstand.metrics.internals import lesion_answers, limit_answers
 from withstand.parquet import read_schema, read_table
@@ -20,6 +22,7 @@ from withstand.predictions import LABEL_MODES, read_facts
 
 _SET = ("model", "dataset", "label_mode", "policy")
 KEYS = {
+    "accuracy": (*_SET, "family"),
     "attacks": (*_SET, "attack", "metric"),
     "transfer": (*_SET, "source", "attack", "metric"),
     "spatial": (*_SET, "metric"),
@@ -43,18 +46,31 @@ def _plain(value: object) -> object:
 
 def read_errors(files: Iterable[Path]) -> dict[tuple, Errors]:
     """The errors of all rows that are means of the answers in some files: predictions under attacks, on the same images
-    without, and on cue conflicts; transfer; rotation and translation; lesions and limits of attention.
+    without, and on cue conflicts; transfer; rotation and translation; lesions and limits of attention; and how often
+    each image was right (``tables/images/{model}.parquet``), of accuracies on clean images and means over corruptions.
 
     What failed has no answers.
     """
-    facts = {path: read_facts(path) for path in files}
+    paths = list(files)
+    counted = {path.stem: path for path in paths if set(COUNTED.names) <= set(read_schema(path).names)}
+    facts = {path: read_facts(path) for path in paths if path not in counted.values()}
     answered = {path: about for path, about in facts.items() if "failure" not in about}
     clean = {(about["model"], about["dataset"]): path for path, about in answered.items() if _is_clean(path, about)}
-    return {
+    found = {
         key(table, about | row): errors
         for path, about in answered.items()
         for table, row, errors in _rows(path, about, clean)
     }
+    return found | dict(_accuracies(counted))
+
+
+def _accuracies(files: Mapping[str, Path]) -> Iterator[tuple[tuple, Errors]]:
+    """Of the accuracy of each model on each set, from images that all were shown."""
+    for answers in read_answers(files) if files else ():
+        sample = _sample(answers.ids)
+        for model, shares in zip(answers.models, answers.shares(), strict=True):
+            about = {"model": model, "family": CLEAN if answers.is_clean else None, **answers.keys}
+            yield key("accuracy", about), {sample: shares - shares.mean()}
 
 
 def _is_clean(path: Path, facts: Mapping) -> bool:

@@ -156,9 +156,16 @@ class Evidence:
         for first, second, sign in ((one, other, 1), (other, one, -1)):
             rows = self.rows("comparisons", model=first, other_model=second, **keys)
             if len(rows):
-                estimate = Estimate.of(rows.iloc[0], one, other)
+                estimate = Estimate.of(rows.iloc[0], one, other, errors=self._paired(first, second, keys))
                 return estimate if sign > 0 else -estimate
         return None
+
+    def _paired(self, first: str, second: str, keys: Mapping) -> Errors | None:
+        """The errors of the difference of two models' accuracies on a set."""
+        sides = [self.errors.get(key("accuracy", {**keys, "model": model})) for model in (first, second)]
+        if None in sides:
+            return None
+        return {sample: each - sides[1][sample] for sample, each in sides[0].items()}
 
     def by_patches(self, among: Iterable[str]) -> tuple[list[str], list[str]]:
         """ViTs with smaller patches than any counterpart of theirs, and ViTs that have a counterpart with smaller ones;
