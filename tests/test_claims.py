@@ -297,7 +297,7 @@ def test_newcombes_example():
 def test_means_are_as_uncertain_as_their_parts():
     parts = [Estimate(0.1, 0.0, 0.3, 10, ("a",)), Estimate(0.3, 0.2, 0.5, 20, ("b", "a"))]
     assert mean(parts) == Estimate(pytest.approx(0.2), pytest.approx(0.1), pytest.approx(0.4), 10, ("a", "b"))
-    assert mean([]) is None
+    assert mean([]) is None and mean(parts[:1]) == parts[0]
     assert difference(None, parts[0]) is None
     assert (-parts[0]).low == -0.3
 
@@ -342,7 +342,7 @@ def test_gains_by_data_are_paired_by_image(tmp_path):
         signs = {"vit8": 1, "vit8_few": -1, "resnet": -1, "resnet_few": 1}
         by_image = sum(sign * right[model][dataset] for model, sign in signs.items())
         assert gains["effect"] == pytest.approx(by_image.mean())
-        # a mean's interval, with two images added
+        # Student's, with two images added
         half = stats.t.isf(0.025, 299) * math.sqrt(by_image.var() * 300 + 1) / 302
         assert (gains["low"], gains["high"]) == pytest.approx((gains["effect"] - half, gains["effect"] + half))
     one, other = (rows[rows["claim"] == "data_helps_vits_more"] for rows in (apart, paired))

@@ -71,10 +71,10 @@ class Estimate:
 
 
 def mean(estimates: Iterable[Estimate]) -> Estimate | None:
-    """None for none."""
+    """None for none; of one, that one."""
     found = list(estimates)
-    if not found:
-        return None
+    if len(found) < 2:
+        return found[0] if found else None
     if all(each.errors is not None for each in found):
         return _sum([(1 / len(found), each) for each in found])
     value, low, high = (sum(getattr(each, key) for each in found) / len(found) for key in ("value", "low", "high"))

@@ -321,9 +321,9 @@ _ESTIMATES = {
         f" no effect. Comparable models have the same pre-training and at most {COMPARABLE:g} times the other's"
         " parameters. Accuracies on the same images are compared image by image, and random draws that both sides share"
         " draw by draw: Student's interval, with Satterthwaite's degrees of freedom where there are draws. Similarities"
-        " and patch alignment have intervals recovered from those of both sides as if they were independent (MOVER), and"
-        " a mean of them is as uncertain as its parts: both are cautious. There is no correction for the number of claims:"
-        " where nothing is so, 2.5% of tests are decided on each side.",
+        " and patch alignment have intervals recovered from those of both sides as if they were independent (MOVER),"
+        " and a mean of them is as uncertain as its parts: both are cautious. There is no correction for the number of"
+        " claims: where nothing is so, 2.5% of tests are decided on each side.",
     ),
 }
 """What is said of estimates and tests, by the table that holds them."""
