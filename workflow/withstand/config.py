@@ -554,7 +554,7 @@ class Study(Strict):
             yield f"{section}.dataset: {name} is for training only"
         if not self.datasets[name].has_clean:
             yield f"{section}.dataset: {self.datasets[name].source.kind} has no clean images"
-        if self._source(name).texture_labels([]) is not None or self._source(name).categories() is not None:
+        if self._source(name).is_cue_conflict or self._source(name).categories() is not None:
             yield f"{section}.dataset: {name} has no one right output for each image"
         if samples is not None and samples > self._whole_count(name):
             yield f"{section}.samples: {samples} samples asked for, {name} has {self._whole_count(name)}"
@@ -563,8 +563,8 @@ class Study(Strict):
         """One name of a label space must stand for one list of classes."""
         seen: dict[str, tuple[str, tuple]] = {}
         for name, dataset in self.datasets.items():
-            classes = getattr(dataset.source, "classes", None)
-            if isinstance(classes, tuple):
+            classes = self._source(name).own_classes()
+            if classes is not None:
                 other, known = seen.setdefault(dataset.source.label_space, (name, classes))
                 if classes != known:
                     space = dataset.source.label_space
@@ -576,7 +576,7 @@ class Study(Strict):
             if dataset not in self.datasets:
                 continue
             source = self._source(dataset)
-            if source.texture_labels([]) is not None:
+            if source.is_cue_conflict:
                 yield f"recipes.{name}.{key}: images of {dataset} have two answers each, there is nothing to learn"
             if source.native_size() not in (None, self.image_size(dataset)):
                 yield self._wrong_size(dataset, f"{dataset} has images", source.native_size())
@@ -613,7 +613,7 @@ class Study(Strict):
             if model is not None:
                 yield f"datasets.{name}.missed_by: the model '{model}' of the study would be judged by its own errors"
             dataset, available = self.datasets[name], self._source(name).available()
-            if self._source(name).texture_labels([]) is not None:
+            if self._source(name).is_cue_conflict:
                 yield f"datasets.{name}.missed_by: on cue conflict there is no wrong answer"
             if available is None and dataset.pool is None:
                 yield f"datasets.{name}.pool: say how many samples there are to ask about"
@@ -690,7 +690,7 @@ class Study(Strict):
                 yield f"families.{key}.materialize: with images.codec jpeg its pixels would change; read them in place"
             if size != self.image_size(name):
                 yield self._wrong_size(name, f"the images of '{key}' are", size)
-            if any(getattr(dataset.source, option, None) != value for option, value in wanted.items()):
+            if not wanted.items() <= self.source_spec(name).items():
                 told = ", ".join(f"{option}: {value}" for option, value in wanted.items())
                 yield f"datasets.{name}.families: '{key}' is {family.source.kind}, made of another set ({told})"
 
@@ -850,7 +850,7 @@ class Study(Strict):
 
     def cue_conflict_sets(self) -> list[str]:
         """Those with a label for the texture beside that for the shape."""
-        return [name for name in self.evaluated() if self._source(name).texture_labels([]) is not None]
+        return [name for name in self.evaluated() if self._source(name).is_cue_conflict]
 
     def _source(self, dataset: str):
         return open_source(self.source_spec(dataset))

@@ -521,12 +521,7 @@ class Dag:
         used = {family for dataset in self.study.datasets.values() for family in dataset.families}
         specs += [self.study.families[name].source_spec for name in self.study.downloaded_families() if name in used]
         sources = [open_source(spec) for spec in specs]
-        return {
-            f"{source.folder()}/{archive.stored}": archive
-            for source in sources
-            if source.path is None
-            for archive in source.archives()
-        }
+        return {path: archive for source in sources for path, archive in source.downloads().items()}
 
     def predictions(self, model: str, dataset: str, family: str) -> str:
         """The file of predictions of a model on an image set."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from withstand.datasets.decoding import UnreadableImageError
-from withstand.datasets.registry import Source, picture
+from withstand.datasets.source import ReadableSource
 from withstand.errors import WithstandError
 from withstand.files import atomic_output
 from withstand.images import Samples
@@ -40,7 +40,7 @@ SCHEMA = pa.schema(
 
 
 def find_missed(
-    reader: Source,
+    reader: ReadableSource,
     pool: tuple[int, int],
     count: int,
     *,
@@ -102,17 +102,17 @@ def read_missed(path: Path) -> list[str]:
 
 
 def _batches(
-    reader: Source, ids: Sequence[str], model: Classifier, unreadable: str, threads: int
+    reader: ReadableSource, ids: Sequence[str], model: Classifier, unreadable: str, threads: int
 ) -> Iterator[tuple[int, list[int], np.ndarray]]:
     """How many samples were read, the positions of those that could be, and their images as the model sees them: drawn
     ones as they are, those in files through its own resize and crop."""
     from withstand.models import own_transform
 
-    transform = own_transform(model.preprocessing) if reader.native_size() is None else None
+    transform = None if reader.is_generated else own_transform(model.preprocessing)
 
     def read(sample_id: str) -> np.ndarray | None:
         try:
-            return reader.read(sample_id) if transform is None else transform(picture(reader, sample_id))
+            return reader.read(sample_id) if transform is None else transform(reader.picture(sample_id))
         except UnreadableImageError as error:
             if unreadable == "stop":
                 raise

@@ -21,7 +21,7 @@ from withstand.steps.predict import chosen, content, number, one_by_one, parts
 from withstand.subsets import Subset
 
 if TYPE_CHECKING:
-    from withstand.datasets.registry import Source
+    from withstand.datasets.source import ReadableSource
     from withstand.shards import Shard
 
 
@@ -122,12 +122,12 @@ class ResizedSet:
         found = self.range[1] - self.range[0]
         return found if self.subset is None else min(found, self.subset.count)
 
-    def _reader(self) -> Source:
+    def _reader(self) -> ReadableSource:
         from withstand.datasets.registry import open_samples
 
         return open_samples(self.source, self.index)
 
-    def _ids(self, reader: Source) -> list[str]:
+    def _ids(self, reader: ReadableSource) -> list[str]:
         from withstand.steps.missed import read_missed
 
         start, stop = self.range
@@ -161,14 +161,14 @@ class ResizedSet:
         if not some:
             raise WithstandError(f"{self.dataset}: no image can be read")
 
-    def _read(self, reader: Source, transform: Callable, ids: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
+    def _read(
+        self, reader: ReadableSource, transform: Callable, ids: Sequence[str]
+    ) -> tuple[list[str], list[np.ndarray]]:
         """The ids of the samples that can be read, and their images."""
-
-        from withstand.datasets.registry import picture
 
         def read(sample_id: str) -> np.ndarray | None:
             try:
-                return transform(picture(reader, sample_id))
+                return transform(reader.picture(sample_id))
             except UnreadableImageError as error:
                 if self.unreadable == "stop":
                     raise
