@@ -503,13 +503,27 @@ def test_numbers_are_written_one_way():
 
 
 def test_a_study_asks_what_it_has_data_for(tables):
-    assert title(NAMES) == "What 3 image classifiers withstand"
+    assert title(tables) == "What 3 image classifiers withstand"
     assert question(tables, SPEC) == (
         "Which of these 3 models (1 ViT and 2 ResNet) withstand natural corruptions, shifts of distribution and"
         " adversarial perturbations, and how sure is that?"
     )
     alone = {"models": tables["models"].head(1)}
     assert question(alone, {"models": {"vit": {}}}) == "How well does this model withstand what, and how sure is that?"
+
+
+def test_models_that_failed_are_counted_nowhere(tables):
+    """Neither those that only the config knows, nor those whose rows have no value."""
+    failed = sorted({*tables["accuracy"]["model"]} - {"vit"})
+    left = {
+        name: table.assign(value=table["value"].where(~table["model"].isin(failed)))
+        for name, table in tables.items()
+        if {"model", "value"} <= set(table.columns)
+    }
+    assert title(left) == "What 1 image classifier withstands"
+    asked = question(left | {"models": tables["models"]}, SPEC | {"models": {name: {} for name in ("vit", *failed)}})
+    assert asked.startswith("How well does this model withstand natural corruptions")
+    assert title({"models": tables["models"]}) == "No image classifier has results"
 
 
 # ---- tables
@@ -687,8 +701,11 @@ def test_the_page_asks_nothing_of_the_network(study):
 
 @pytest.mark.parametrize("name", [*SCHEMAS, "all"])
 def test_a_study_may_lack_tables(name, study, rows):
-    page = study(without=set(rows) if name == "all" else {name})
-    assert "What 3 image classifiers withstand" in page
+    left_out = set(rows) if name == "all" else {name}
+    page = study(without=left_out)
+    left = (part for name, part in rows.items() if name not in left_out)
+    measured = {each["model"] for part in left for each in part if "model" in each and each.get("value") is not None}
+    assert (f"What {len(measured)} image classifiers withstand" if measured else "No image classifier has") in page
     assert ("The claims of the paper were not tested" in page) == (name in ("claims", "all"))
 
 

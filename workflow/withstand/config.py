@@ -261,16 +261,21 @@ class ModelEntry(Strict):
 
 
 class DatasetEntry(Strict):
-    """One image set: the first samples of a source, clean and under families of corruptions."""
+    """One image set: some samples of a source, clean and under families of corruptions."""
 
     source: SourceEntry
     """Where the images come from."""
     samples: int | None = Field(None, ge=1)
-    """How many, the first ones; all where it is not given, which only sets of known size allow."""
+    """How many; all where it is not given, which only sets of known size allow. A larger number adds samples and
+    changes none; `choose` says which are taken."""
+    choose: Literal["first", "random"] = "first"
+    """Which samples are taken: the `first` in the source's order, or a `random` choice by the study's seed. In folders
+    and archives classes take turns, each in the order of its file names, so the first ones are balanced; arrays and
+    Parquet files keep their own order. With `missed_by`, the order in which the model is asked about them."""
     missed_by: ModelEntry | None = None
     """Natural adversarial examples: take only samples that this model, none of the study's, gets wrong."""
     pool: int | None = Field(None, ge=1)
-    """With `missed_by`: the model is asked about at most so many samples, the first by id; all by default."""
+    """With `missed_by`: the model is asked about at most so many samples, which `choose` orders; all by default."""
     size: int | None = Field(None, ge=8)
     """Height and width of its stored images in pixels; `images.size` where it is not given."""
     families: Annotated[tuple[str, ...], AfterValidator(are_unique)] = ()
@@ -430,7 +435,8 @@ class Study(Strict):
     seed: int = 0
     """Seed of all that is random."""
     limit: int | None = Field(None, ge=1)
-    """Use at most so many samples of each evaluation set: turns any study into a pilot."""
+    """Use at most so many samples of each evaluation set, the first of those it would take: turns any study into a
+    pilot."""
     models: dict[Id, ModelEntry] = Field(min_length=1)
     """The models by id."""
     datasets: dict[Id, DatasetEntry] = Field(min_length=1)
@@ -702,6 +708,10 @@ class Study(Strict):
         """Height and width of the stored images of a dataset."""
         return self.datasets[dataset].size or self.images.size
 
+    def choice_seed(self, dataset: str) -> int | None:
+        """The seed by which the samples of an image set are chosen; None for the first ones."""
+        return self.seed if self.datasets[dataset].choose == "random" else None
+
     def sample_count(self, dataset: str) -> int:
         """Number of samples of an image set, known before anything is made."""
         count = self._whole_count(dataset)
@@ -889,11 +899,13 @@ class Study(Strict):
 
     def image_set(self, dataset: str) -> dict:
         """All that shapes the clean images of a dataset, `limit` apart."""
+        seed = self.choice_seed(dataset)
         return {
             "source": self.source_spec(dataset),
             "samples": self._whole_count(dataset),
             "size": self.image_size(dataset),
             "codec": self.images.codec,
+            **({} if seed is None else {"choice_seed": seed}),
             **self.preparation(dataset),
         }
 

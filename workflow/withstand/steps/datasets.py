@@ -51,6 +51,7 @@ def prepare_images(
     codec: images.Codec,
     output: Path,
     preparation: Preparation | None = None,
+    choice_seed: int | None = None,
     selected: Sequence[str] | None = None,
     origin: dict | None = None,
     threads: int = 1,
@@ -58,6 +59,7 @@ def prepare_images(
     """Write the clean images of samples ``start`` to ``stop`` of a source.
 
     Args:
+        choice_seed: samples are in random order by this seed; None for the source's own order.
         selected: sample ids to take ``start`` to ``stop`` of, instead of all.
         size: height and width of the stored images, in pixels.
         codec: ``raw`` or ``jpeg``.
@@ -69,10 +71,16 @@ def prepare_images(
         WithstandError: if there are too few samples, or an image has another size and may not be resized.
     """
     preparation = preparation or Preparation()
-    sample_ids = (reader.sample_ids(stop) if selected is None else selected)[start:stop]
+    sample_ids = (reader.chosen(stop, choice_seed) if selected is None else selected)[start:stop]
     if len(sample_ids) < stop - start:
         raise WithstandError(f"{output.parent.parent.name}: {start + len(sample_ids):,} samples found, {stop:,} wanted")
-    facts = {"samples": [start, stop], "preparation": vars(preparation), "versions": versions(), **(origin or {})}
+    facts = {
+        "samples": [start, stop],
+        "choice_seed": choice_seed,
+        "preparation": vars(preparation),
+        "versions": versions(),
+        **(origin or {}),
+    }
 
     skipped: list[str] = []
     while True:

@@ -47,6 +47,7 @@ def find_missed(
     spec: Mapping,
     weights: Path | None,
     output: Path,
+    choice_seed: int | None = None,
     device: str = "cpu",
     unreadable: Literal["stop", "skip"] = "stop",
     threads: int = 1,
@@ -57,6 +58,7 @@ def find_missed(
     Args:
         reader: the source of the pool.
         pool: the samples to ask about, by position: the first and the one past the last.
+        choice_seed: positions are in random order by this seed; None for the source's own order.
         spec, weights: the reference (see ``models.load``); images go through its own resize and crop where they are
             of another size than it takes.
         unreadable: whether an image that cannot be decoded stops the step, or is passed over.
@@ -69,7 +71,7 @@ def find_missed(
     from withstand import models
     from withstand.inference import Forward, label_modes
 
-    ids = reader.sample_ids(pool[1])[pool[0] :]
+    ids = reader.chosen(pool[1], choice_seed)[pool[0] :]
     samples = sample_table(reader, ids)
     model = models.load(spec, weights, device)
     label_modes(samples, len(samples.class_names), model.label_space)
@@ -90,7 +92,13 @@ def find_missed(
         )
     share = len(missed) / searched
     print(f"the reference gets {len(missed)} of {searched} samples wrong ({share:.1%})", file=sys.stderr)
-    facts = {"reference": dict(spec), "searched": searched, "versions": versions(), **(origin or {})}
+    facts = {
+        "reference": dict(spec),
+        "searched": searched,
+        "choice_seed": choice_seed,
+        "versions": versions(),
+        **(origin or {}),
+    }
     table = pa.Table.from_pylist(missed[:count], schema=SCHEMA.with_metadata({METADATA: json.dumps(facts)}))
     with atomic_output(output) as temporary:
         pq.write_table(table, temporary, compression="zstd")

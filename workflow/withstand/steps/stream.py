@@ -92,6 +92,7 @@ class ResizedSet:
         selection: a file of sample ids to take ``range`` of, or none.
         index: what a scan of the source's files found; None for images that are drawn.
         unreadable: whether an image that cannot be decoded stops the step, or is left out.
+        choice_seed: samples are in random order by this seed; None for the source's own order.
         subset: which samples of the range; None for all.
     """
 
@@ -107,6 +108,7 @@ class ResizedSet:
     selection: Sequence[Path] = field(default=())
     index: Path | None = None
     unreadable: Literal["stop", "skip"] = "stop"
+    choice_seed: int | None = None
     threads: int = 1
     subset: Subset | None = None
 
@@ -132,7 +134,7 @@ class ResizedSet:
 
         start, stop = self.range
         chosen = [sample_id for path in self.selection for sample_id in read_missed(path)]
-        ids = (chosen or reader.sample_ids(stop))[start:stop]
+        ids = (chosen or reader.chosen(stop, self.choice_seed))[start:stop]
         if len(ids) < stop - start:
             raise WithstandError(f"{self.dataset}: {start + len(ids):,} samples found, {stop:,} wanted")
         return ids if self.subset is None else [ids[position] for position in self.subset.positions(ids)]
