@@ -42,13 +42,8 @@ def _with_few_corruptions(words: list[str]) -> list[str]:
     return [*words[:place], json.dumps(json.loads(words[place])[:2]), *words[place + 1 :]]
 
 
-def carry_out(project: Project) -> list[str]:
-    """Run a study to its report, as `snakemake --keep-going` would; return what failed, and why."""
-    return run(project, commands(project))
-
-
 def run(project: Project, found: list[list[str]]) -> list[str]:
-    """Run some of a study's commands; return what failed, and why."""
+    """Run some of a study's commands, going on after failures; return what failed, and why."""
     failed = []
     with contextlib.chdir(project.folder), one_thread():
         for name, *arguments in map(_with_few_corruptions, found):
@@ -56,7 +51,7 @@ def run(project: Project, found: list[list[str]]) -> list[str]:
                 main.commands[name].main(arguments, prog_name=f"withstand {name}", standalone_mode=False)
             except click.ClickException as error:
                 failed.append(f"{name} {shlex.join(arguments)[:200]}: {error.format_message()}")
-            except Exception as error:  # noqa: BLE001 - a step that breaks is what is looked for
+            except Exception as error:
                 failed.append(f"{name} {shlex.join(arguments)[:200]}: {error!r}")
             plt.close("all")
     return failed

@@ -1,4 +1,5 @@
 # ruff: noqa: RUF001 - numbers have a typographic minus
+import importlib
 import re
 import struct
 import zlib
@@ -13,7 +14,7 @@ from PIL import Image
 
 from withstand.metrics.calibration import BINS
 from withstand.report import protocol, sentences
-from withstand.report.figures import DETAILS, ROOM, alternative, embedded, kind_of, pictures, slim
+from withstand.report.figures import DETAILS, ROOM, TEXT, alternative, embedded, kind_of, pictures, slim
 from withstand.report.formats import Names, basis, interval, listed, magnitude, p_value, share, signed
 from withstand.report.page import question, title
 from withstand.report.sentences import Sentence, difference, extremes
@@ -707,6 +708,29 @@ def test_a_study_may_lack_tables(name, study, rows):
     measured = {each["model"] for part in left for each in part if "model" in each and each.get("value") is not None}
     assert (f"What {len(measured)} image classifiers withstand" if measured else "No image classifier has") in page
     assert ("The claims of the paper were not tested" in page) == (name in ("claims", "all"))
+
+
+def test_data_of_figures_are_read_by_their_kind(tmp_path):
+    """A model may be called 50 or NA, and a column of text may be empty."""
+    names = Names({"50": "Fifty", "NA": "Not there", "None": "None"}, {"1": "One"})
+    data = pd.DataFrame({"model": [*names.models], "dataset": "1", "corruption": None, "value": [0.5, 0.25, None]})
+    data.to_csv(tmp_path / "new.csv", index=False)
+    (tmp_path / "new.svg").write_text('<svg width="8pt" height="8pt"></svg>')
+    Image.new("RGB", (8, 8)).save(tmp_path / "new.png")
+    ((picture,), empty) = pictures([tmp_path / "new.csv"], names, tmp_path / "report.html")
+    assert not empty
+    assert "3 models: Fifty, Not there and None" in picture.alternative
+    assert "Values from 25.0% (Not there, One) to 50.0% (Fifty, One)" in picture.alternative
+
+
+def test_every_column_of_text_in_a_table_is_text_in_figures():
+    modules = ("tabulate", "tabulate_attacks", "tabulate_internals", "tabulate_statistics", "tabulate_reproduction")
+    found = [vars(importlib.import_module(f"withstand.steps.{name}")).values() for name in modules]
+    schemas = [value for values in found for value in values if isinstance(value, pa.Schema)]
+    assert len(schemas) > 15
+    texts = {field.name for schema in schemas for field in schema if pa.types.is_string(field.type)}
+    numbers = {field.name for schema in schemas for field in schema if not pa.types.is_string(field.type)}
+    assert texts <= {*TEXT} and not numbers & {*TEXT}
 
 
 def test_thirty_models_fit_in_five_megabytes(tmp_path):

@@ -40,9 +40,11 @@ def draw_table(
         family: the family of images whose rows are drawn; None for any.
         reproduction: the table of published values, which figures with ``with_published`` show beside those measured.
 
-    Where no model has the results that are drawn, the figure says so.
+    Rows without a value are not drawn. Where no model has the results that a figure shows, it says so.
     """
     rows = read_frame(table)
+    if "value" in rows:
+        rows = rows[rows["value"].notna()]
     if datasets:
         rows = rows[rows["dataset"].isin(datasets)]
     if policy is not None:
