@@ -13,7 +13,7 @@ from withstand.figures.style import Style, figure_style, nothing, save, words
 from withstand.files import write_text
 from withstand.images import ImageFile
 from withstand.metrics.trends import CLEAN_POLICIES
-from withstand.parquet import read_frame
+from withstand.parquet import read_frame, read_results
 
 
 def draw_table(
@@ -42,9 +42,7 @@ def draw_table(
 
     Rows without a value are not drawn. Where no model has the results that a figure shows, it says so.
     """
-    rows = read_frame(table)
-    if "value" in rows:
-        rows = rows[rows["value"].notna()]
+    rows = read_results(table)
     if datasets:
         rows = rows[rows["dataset"].isin(datasets)]
     if policy is not None:
