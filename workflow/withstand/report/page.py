@@ -172,9 +172,9 @@ def names_of(spec: Mapping, models: pd.DataFrame | None) -> Names:
 
 
 def with_results(found: Tables) -> set[str]:
-    """The models that some table has a value of; not those that failed."""
-    measured = (table[table["value"].notna()] for table in found.values() if {"model", "value"} <= set(table.columns))
-    return {model for table in measured for model in table["model"]}
+    """The models whose answers some table has a value of; not those that failed, even if blocks of theirs were seen."""
+    of_answers = (table for table in found.values() if {"model", "label_mode", "value"} <= set(table.columns))
+    return {model for table in of_answers for model in table.loc[table["value"].notna(), "model"]}
 
 
 def title(found: Tables) -> str:
