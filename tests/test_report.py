@@ -1,4 +1,5 @@
 # ruff: noqa: RUF001 - numbers have a typographic minus
+import importlib
 import re
 import struct
 import zlib
@@ -13,7 +14,7 @@ from PIL import Image
 
 from withstand.metrics.calibration import BINS
 from withstand.report import protocol, sentences
-from withstand.report.figures import DETAILS, ROOM, alternative, embedded, kind_of, pictures, slim
+from withstand.report.figures import DETAILS, ROOM, TEXT, alternative, embedded, kind_of, pictures, slim
 from withstand.report.formats import Names, basis, interval, listed, magnitude, p_value, share, signed
 from withstand.report.page import question, title
 from withstand.report.sentences import Sentence, difference, extremes
@@ -531,13 +532,27 @@ def test_numbers_are_written_one_way():
 
 
 def test_a_study_asks_what_it_has_data_for(tables):
-    assert title(NAMES) == "What 3 image classifiers withstand"
+    assert title(tables) == "What 3 image classifiers withstand"
     assert question(tables, SPEC) == (
         "Which of these 3 models (1 ViT and 2 ResNet) withstand natural corruptions, shifts of distribution and"
         " adversarial perturbations, and how sure is that?"
     )
     alone = {"models": tables["models"].head(1)}
     assert question(alone, {"models": {"vit": {}}}) == "How well does this model withstand what, and how sure is that?"
+
+
+def test_models_that_failed_are_counted_nowhere(tables):
+    """Neither those that only the config knows, nor those whose rows have no value."""
+    failed = sorted({*tables["accuracy"]["model"]} - {"vit"})
+    left = {
+        name: table.assign(value=table["value"].where(~table["model"].isin(failed)))
+        for name, table in tables.items()
+        if {"model", "value"} <= set(table.columns)
+    }
+    assert title(left) == "What 1 image classifier withstands"
+    asked = question(left | {"models": tables["models"]}, SPEC | {"models": {name: {} for name in ("vit", *failed)}})
+    assert asked.startswith("How well does this model withstand natural corruptions")
+    assert title({"models": tables["models"]}) == "No image classifier has results"
 
 
 # ---- tables
@@ -715,9 +730,36 @@ def test_the_page_asks_nothing_of_the_network(study):
 
 @pytest.mark.parametrize("name", [*SCHEMAS, "all"])
 def test_a_study_may_lack_tables(name, study, rows):
-    page = study(without=set(rows) if name == "all" else {name})
-    assert "What 3 image classifiers withstand" in page
+    left_out = set(rows) if name == "all" else {name}
+    page = study(without=left_out)
+    left = (part for name, part in rows.items() if name not in left_out)
+    asked = {"model", "label_mode", "value"}
+    measured = {each["model"] for part in left for each in part if each.keys() >= asked and each["value"] is not None}
+    assert (f"What {len(measured)} image classifiers withstand" if measured else "No image classifier has") in page
     assert ("The claims of the paper were not tested" in page) == (name in ("claims", "all"))
+
+
+def test_data_of_figures_are_read_by_their_kind(tmp_path):
+    """A model may be called 50 or NA, and a column of text may be empty."""
+    names = Names({"50": "Fifty", "NA": "Not there", "None": "None"}, {"1": "One"})
+    data = pd.DataFrame({"model": [*names.models], "dataset": "1", "corruption": None, "value": [0.5, 0.25, None]})
+    data.to_csv(tmp_path / "new.csv", index=False)
+    (tmp_path / "new.svg").write_text('<svg width="8pt" height="8pt"></svg>')
+    Image.new("RGB", (8, 8)).save(tmp_path / "new.png")
+    ((picture,), empty) = pictures([tmp_path / "new.csv"], names, tmp_path / "report.html")
+    assert not empty
+    assert "3 models: Fifty, Not there and None" in picture.alternative
+    assert "Values from 25.0% (Not there, One) to 50.0% (Fifty, One)" in picture.alternative
+
+
+def test_every_column_of_text_in_a_table_is_text_in_figures():
+    modules = ("tabulate", "tabulate_attacks", "tabulate_internals", "tabulate_statistics", "tabulate_reproduction")
+    found = [vars(importlib.import_module(f"withstand.steps.{name}")).values() for name in modules]
+    schemas = [value for values in found for value in values if isinstance(value, pa.Schema)]
+    assert len(schemas) > 15
+    texts = {field.name for schema in schemas for field in schema if pa.types.is_string(field.type)}
+    numbers = {field.name for schema in schemas for field in schema if not pa.types.is_string(field.type)}
+    assert texts <= {*TEXT} and not numbers & {*TEXT}
 
 
 def test_thirty_models_fit_in_five_megabytes(tmp_path):

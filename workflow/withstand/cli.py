@@ -58,6 +58,9 @@ device_option = click.option("--device", default="auto", show_default=True, help
 weights_option = click.option("--weights", type=OptionalFile(), help="Weights file; none where it is empty.")
 codec_option = click.option("--codec", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True)
 index_option = click.option("--index", type=OptionalFile(), help="What index-source wrote; none for images drawn.")
+choice_option = click.option(
+    "--choice-seed", type=int, help="Seed of a random choice of samples; the first ones are taken without it."
+)
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads that read and decode images."
 )
@@ -254,6 +257,7 @@ def index_source(source: dict, output: Path) -> None:
     "--preparation", type=JSON, default="{}", help="How other sizes are fitted, and unreadable images (JSON)."
 )
 @codec_option
+@choice_option
 @click.option("--selection", type=OptionalFile(), help="Take the samples that find-missed wrote here.")
 @code_option
 @threads_option
@@ -265,6 +269,7 @@ def prepare_images(
     size: int,
     preparation: dict,
     codec,
+    choice_seed: int | None,
     selection: Path | None,
     code: str | None,
     threads: int,
@@ -287,6 +292,7 @@ def prepare_images(
         codec=codec,
         output=output,
         preparation=Preparation(**preparation),
+        choice_seed=choice_seed,
         selected=selected,
         origin={"source": source, "code": code},
         threads=threads,
@@ -297,6 +303,7 @@ def prepare_images(
 @click.option("--source", type=JSON, required=True, help="Source (JSON).")
 @index_option
 @click.option("--pool", type=RANGE, required=True, help="Which of its samples to ask about, by position.")
+@choice_option
 @click.option("--count", type=click.IntRange(min=1), required=True, help="How many missed samples to find.")
 @click.option("--spec", type=JSON, required=True, help="Entry of the reference model (JSON).")
 @weights_option
@@ -308,6 +315,7 @@ def find_missed(
     source: dict,
     index: Path | None,
     pool,
+    choice_seed: int | None,
     count: int,
     spec: dict,
     weights: Path | None,
@@ -328,6 +336,7 @@ def find_missed(
         spec=spec,
         weights=weights,
         output=output,
+        choice_seed=choice_seed,
         device=choose_device(device),
         unreadable=unreadable,
         threads=threads,

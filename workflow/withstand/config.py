@@ -261,16 +261,21 @@ class ModelEntry(Strict):
 
 
 class DatasetEntry(Strict):
-    """One image set: the first samples of a source, clean and under families of corruptions."""
+    """One image set: some samples of a source, clean and under families of corruptions."""
 
     source: SourceEntry
     """Where the images come from."""
     samples: int | None = Field(None, ge=1)
-    """How many, the first ones; all where it is not given, which only sets of known size allow."""
+    """How many; all where it is not given, which only sets of known size allow. A larger number adds samples and
+    changes none; `choose` says which are taken."""
+    choose: Literal["first", "random"] = "first"
+    """Which samples are taken: the `first` in the source's order, or a `random` choice by the study's seed. In folders
+    and archives classes take turns, each in the order of its file names, so the first ones are balanced; arrays and
+    Parquet files keep their own order. With `missed_by`, the order in which the model is asked about them."""
     missed_by: ModelEntry | None = None
     """Natural adversarial examples: take only samples that this model, none of the study's, gets wrong."""
     pool: int | None = Field(None, ge=1)
-    """With `missed_by`: the model is asked about at most so many samples, the first by id; all by default."""
+    """With `missed_by`: the model is asked about at most so many samples, which `choose` orders; all by default."""
     size: int | None = Field(None, ge=8)
     """Height and width of its stored images in pixels; `images.size` where it is not given."""
     families: Annotated[tuple[str, ...], AfterValidator(are_unique)] = ()
@@ -430,7 +435,8 @@ class Study(Strict):
     seed: int = 0
     """Seed of all that is random."""
     limit: int | None = Field(None, ge=1)
-    """Use at most so many samples of each evaluation set: turns any study into a pilot."""
+    """Use at most so many samples of each evaluation set, the first of those it would take: turns any study into a
+    pilot."""
     models: dict[Id, ModelEntry] = Field(min_length=1)
     """The models by id."""
     datasets: dict[Id, DatasetEntry] = Field(min_length=1)
@@ -554,7 +560,7 @@ class Study(Strict):
             yield f"{section}.dataset: {name} is for training only"
         if not self.datasets[name].has_clean:
             yield f"{section}.dataset: {self.datasets[name].source.kind} has no clean images"
-        if self._source(name).texture_labels([]) is not None or self._source(name).categories() is not None:
+        if self._source(name).is_cue_conflict or self._source(name).categories() is not None:
             yield f"{section}.dataset: {name} has no one right output for each image"
         if samples is not None and samples > self._whole_count(name):
             yield f"{section}.samples: {samples} samples asked for, {name} has {self._whole_count(name)}"
@@ -563,8 +569,8 @@ class Study(Strict):
         """One name of a label space must stand for one list of classes."""
         seen: dict[str, tuple[str, tuple]] = {}
         for name, dataset in self.datasets.items():
-            classes = getattr(dataset.source, "classes", None)
-            if isinstance(classes, tuple):
+            classes = self._source(name).own_classes()
+            if classes is not None:
                 other, known = seen.setdefault(dataset.source.label_space, (name, classes))
                 if classes != known:
                     space = dataset.source.label_space
@@ -576,7 +582,7 @@ class Study(Strict):
             if dataset not in self.datasets:
                 continue
             source = self._source(dataset)
-            if source.texture_labels([]) is not None:
+            if source.is_cue_conflict:
                 yield f"recipes.{name}.{key}: images of {dataset} have two answers each, there is nothing to learn"
             if source.native_size() not in (None, self.image_size(dataset)):
                 yield self._wrong_size(dataset, f"{dataset} has images", source.native_size())
@@ -613,7 +619,7 @@ class Study(Strict):
             if model is not None:
                 yield f"datasets.{name}.missed_by: the model '{model}' of the study would be judged by its own errors"
             dataset, available = self.datasets[name], self._source(name).available()
-            if self._source(name).texture_labels([]) is not None:
+            if self._source(name).is_cue_conflict:
                 yield f"datasets.{name}.missed_by: on cue conflict there is no wrong answer"
             if available is None and dataset.pool is None:
                 yield f"datasets.{name}.pool: say how many samples there are to ask about"
@@ -690,7 +696,7 @@ class Study(Strict):
                 yield f"families.{key}.materialize: with images.codec jpeg its pixels would change; read them in place"
             if size != self.image_size(name):
                 yield self._wrong_size(name, f"the images of '{key}' are", size)
-            if any(getattr(dataset.source, option, None) != value for option, value in wanted.items()):
+            if not wanted.items() <= self.source_spec(name).items():
                 told = ", ".join(f"{option}: {value}" for option, value in wanted.items())
                 yield f"datasets.{name}.families: '{key}' is {family.source.kind}, made of another set ({told})"
 
@@ -701,6 +707,10 @@ class Study(Strict):
     def image_size(self, dataset: str) -> int:
         """Height and width of the stored images of a dataset."""
         return self.datasets[dataset].size or self.images.size
+
+    def choice_seed(self, dataset: str) -> int | None:
+        """The seed by which the samples of an image set are chosen; None for the first ones."""
+        return self.seed if self.datasets[dataset].choose == "random" else None
 
     def sample_count(self, dataset: str) -> int:
         """Number of samples of an image set, known before anything is made."""
@@ -850,7 +860,7 @@ class Study(Strict):
 
     def cue_conflict_sets(self) -> list[str]:
         """Those with a label for the texture beside that for the shape."""
-        return [name for name in self.evaluated() if self._source(name).texture_labels([]) is not None]
+        return [name for name in self.evaluated() if self._source(name).is_cue_conflict]
 
     def _source(self, dataset: str):
         return open_source(self.source_spec(dataset))
@@ -889,11 +899,13 @@ class Study(Strict):
 
     def image_set(self, dataset: str) -> dict:
         """All that shapes the clean images of a dataset, `limit` apart."""
+        seed = self.choice_seed(dataset)
         return {
             "source": self.source_spec(dataset),
             "samples": self._whole_count(dataset),
             "size": self.image_size(dataset),
             "codec": self.images.codec,
+            **({} if seed is None else {"choice_seed": seed}),
             **self.preparation(dataset),
         }
 

@@ -331,12 +331,14 @@ class Dag:
         index = [
             {"index": path, "unreadable": self.study.datasets[dataset].unreadable} for path in self._index(dataset)
         ]
+        seed = self.study.choice_seed(dataset)
         return {
             "source": self.study.source_spec(dataset),
             "range": [0, self.study.sample_count(dataset)],
             "selection": self._selection(dataset),
             "corruptions": [] if family == CLEAN else _plan(self.study.families[family]),
             "policy": "model" if family == CLEAN else "corrupt_after_resize",
+            **({} if seed is None else {"choice_seed": seed}),
             **(index[0] if index else {}),
         }
 
@@ -375,6 +377,11 @@ class Dag:
         """The samples of a shard, as `start:stop`."""
         start, stop = self.study.shards(wildcards.dataset)[wildcards.shard]
         return f"{start}:{stop}"
+
+    def choice(self, wildcards) -> list[str]:
+        """How the samples of a dataset are chosen, as options; none for the first ones."""
+        seed = self.study.choice_seed(self._name(wildcards))
+        return [] if seed is None else [f"--choice-seed={seed}"]
 
     def training_range(self, wildcards) -> str:
         """The samples of a shard of training images, as `start:stop`."""
@@ -521,12 +528,7 @@ class Dag:
         used = {family for dataset in self.study.datasets.values() for family in dataset.families}
         specs += [self.study.families[name].source_spec for name in self.study.downloaded_families() if name in used]
         sources = [open_source(spec) for spec in specs]
-        return {
-            f"{source.folder()}/{archive.stored}": archive
-            for source in sources
-            if source.path is None
-            for archive in source.archives()
-        }
+        return {path: archive for source in sources for path, archive in source.downloads().items()}
 
     def predictions(self, model: str, dataset: str, family: str) -> str:
         """The file of predictions of a model on an image set."""

@@ -74,6 +74,16 @@ def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     return read_table(path, columns).to_pandas()
 
 
+def read_results(path: Path) -> pd.DataFrame:
+    """A table of results as a DataFrame, without the rows that have no value: what figures and reports tell of.
+
+    Raises:
+        ParquetFileError: if it is missing or damaged.
+    """
+    rows = read_frame(path)
+    return rows[rows["value"].notna()] if "value" in rows else rows
+
+
 def read_schema(path: Path) -> pa.Schema:
     """The columns of a file and its metadata.
 

@@ -2,8 +2,7 @@
 
 Constants are those of ImageNet-C (Hendrycks & Dietterich, ICLR 2019) for 224 px, of Tiny-ImageNet-C for 64 px and of
 CIFAR-10-C for 32 px; other sizes take those of the nearest one. A corruption named ``x`` of category ``y`` is
-the function ``withstand.corruptions.y.x``, and one severity's constants are its arguments. Fifteen are ImageNet-C's
-own; speckle_noise, gaussian_blur, spatter and saturate are its extra ones, meant for validation.
+the function ``withstand.corruptions.y.x``, and one severity's constants are its arguments.
 """
 
 from __future__ import annotations
@@ -13,6 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 SEVERITIES = (1, 2, 3, 4, 5)
+
+IMAGENET_C = (
+    *("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    *("snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+)
+"""The fifteen corruptions of ImageNet-C, over which mCE and mean accuracy are published, whatever others there are."""
+
+IMAGENET_C_EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+"""Its four extra ones, meant for validation, which no published mean counts."""
 
 
 @dataclass(frozen=True)

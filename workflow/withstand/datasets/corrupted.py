@@ -33,14 +33,15 @@ class CorruptedSource(FileSource):
         """The corruptions that the set has: the nineteen of ImageNet-C, whatever others there are here."""
         return [corruption for group in catalogue.IMAGENET_C for corruption in group]
 
-    def available(self) -> None:
-        return None
-
     def class_names(self) -> list[str]:
         return []
 
     def label_space(self) -> str:
+        """None of its own: labels are the clean set's."""
         return ""
+
+    def outputs(self) -> int:
+        return 0
 
     def scan(self) -> Iterator[Entry]:
         """The corrupted copies, in no particular order, without labels."""

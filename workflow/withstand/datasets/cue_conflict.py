@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-
-import numpy as np
 
 from withstand.datasets import catalogue
 from withstand.datasets.archives import Archive
@@ -32,6 +30,8 @@ class Source(FileSource):
     """The 1,200 stimuli whose shape and texture disagree, of 1,280."""
 
     path: str | None = None
+
+    is_cue_conflict = True
 
     def archives(self) -> tuple[Archive, ...]:
         return catalogue.CUE_CONFLICT
@@ -53,9 +53,6 @@ class Source(FileSource):
 
     def native_size(self) -> int:
         return SIZE
-
-    def texture_labels(self, sample_ids: Sequence[str]) -> np.ndarray:
-        return np.zeros(len(sample_ids), dtype=np.int64)
 
     def scan(self) -> Iterable[Entry]:
         """The samples, named ``<shape><number>-<texture><number>``.

@@ -25,6 +25,7 @@ from PIL import Image
 from withstand.datasets.archives import Archive
 from withstand.datasets.containers import Location, Member, Reader, describe, is_gzip, members
 from withstand.datasets.decoding import ENCODED, UnreadableImageError, decode
+from withstand.datasets.source import ReadableSource, Source
 from withstand.errors import WithstandError
 from withstand.files import atomic_output
 from withstand.progress import progress
@@ -54,7 +55,7 @@ class Entry:
     severity: int | None = None
 
 
-class FileSource:
+class FileSource(Source):
     """What sources in files have in common. Subclasses are dataclasses with a field ``path``, and say how to scan."""
 
     path: str | None
@@ -67,10 +68,13 @@ class FileSource:
         """Where archives of this kind are downloaded to."""
         return f"{DOWNLOADS}/{type(self).__module__.rpartition('.')[2]}"
 
+    def downloads(self) -> dict[str, Archive]:
+        archives = self.archives() if self.path is None else ()
+        return {f"{self.folder()}/{archive.stored}": archive for archive in archives}
+
     def inputs(self) -> list[str]:
-        """The files that must be there before the source can be scanned."""
         if self.path is None:
-            return [f"{self.folder()}/{archive.stored}" for archive in self.archives()]
+            return [*self.downloads()]
         return [self.path] if Path(self.path).is_file() else []
 
     def roots(self) -> list[Path]:
@@ -90,35 +94,9 @@ class FileSource:
         for root in self.roots():
             yield from (member for member in members(root) if is_image(member.name))
 
-    # What a config can know before anything is there
-
-    def available(self) -> int | None:
-        """How many samples there are; None if only the files know."""
-        return None
-
     def counts(self) -> tuple[int | None, ...]:
         """How many samples a scan may find."""
         return (self.available(),)
-
-    def outputs(self) -> int:
-        """Number of outputs of the label space."""
-        raise NotImplementedError
-
-    def label_space(self) -> str:
-        """The name of the label space."""
-        raise NotImplementedError
-
-    def native_size(self) -> int | None:
-        """Height and width of the images, if all have the same."""
-        return None
-
-    def texture_labels(self, sample_ids: Sequence[str]) -> np.ndarray | None:
-        """Not None for cue conflict."""
-        return None
-
-    def categories(self) -> list[list[int]] | None:
-        """The outputs of each class, where a class stands for several."""
-        return None
 
     # What takes the files
 
@@ -193,6 +171,7 @@ def _facts(source: FileSource, labels: set[int]) -> dict:
     return {
         "class_names": source.class_names(),
         "label_space": source.label_space(),
+        "outputs": source.outputs(),
         "subset": sorted(labels),
         "categories": source.categories(),
     }
@@ -213,14 +192,15 @@ def _schema():
 
 
 def read_facts(path: Path) -> dict:
-    """What an index says of all its samples: class names, label space, classes that occur, outputs of each."""
+    """What an index says of all its samples: class names, label space, its outputs, classes that occur, and the outputs
+    of each."""
     import pyarrow.parquet as pq
 
     return json.loads(pq.read_metadata(path).metadata[METADATA])
 
 
-class IndexedSource:
-    """The samples of an index, as a source (see ``datasets.registry.Source``). Threads may share one."""
+class IndexedSource(ReadableSource):
+    """The samples of an index. Threads may share one."""
 
     def __init__(self, path: Path) -> None:
         """Raises ``SourceError`` if the file is no index."""
@@ -253,26 +233,25 @@ class IndexedSource:
     def label_space(self) -> str:
         return self._facts["label_space"]
 
+    def outputs(self) -> int:
+        return self._facts["outputs"]
+
     def categories(self) -> list[list[int]] | None:
         return self._facts["categories"]
 
-    def native_size(self) -> None:
-        return None
+    @property
+    def is_cue_conflict(self) -> bool:
+        return self._table["texture_label"].null_count < len(self._table)
 
     def labels(self, sample_ids: Sequence[str]) -> np.ndarray:
         return self._column("label", sample_ids)
 
     def texture_labels(self, sample_ids: Sequence[str]) -> np.ndarray | None:
-        if self._table["texture_label"].null_count == len(self._table):
-            return None
-        return self._column("texture_label", sample_ids)
+        return self._column("texture_label", sample_ids) if self.is_cue_conflict else None
 
     def _column(self, name: str, sample_ids: Sequence[str]) -> np.ndarray:
         rows = np.array([self._rows[sample_id] for sample_id in sample_ids], dtype=np.int64)
         return self._table[name].to_numpy()[rows].astype(np.int64)
-
-    def foreground(self, sample_id: str) -> None:
-        return None
 
     def read(self, sample_id: str) -> np.ndarray:
         """The image of a sample: uint8 (height, width, 3), RGB.

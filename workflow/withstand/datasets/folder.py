@@ -29,6 +29,9 @@ class OwnLabels:
     def outputs(self) -> int:
         return KNOWN[self.label_space_name] if self.classes is None else len(self.classes)
 
+    def own_classes(self) -> Sequence[str] | None:
+        return self.classes
+
     def class_names(self) -> list[str]:
         return list(known_names(self.label_space_name) if self.classes is None else self.classes)
 

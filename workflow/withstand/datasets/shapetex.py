@@ -17,6 +17,7 @@ from withstand.datasets import splits
 from withstand.datasets.drawing.scenes import SIZE, Scene, compose, photograph
 from withstand.datasets.drawing.shapes import SHAPES
 from withstand.datasets.drawing.textures import TEXTURES
+from withstand.datasets.source import Generated
 from withstand.random import Stream
 
 SEED = 2021
@@ -24,30 +25,18 @@ CLASSES = tuple(zip(SHAPES, TEXTURES, strict=True))
 """(shape, texture) of each class, in the order of the labels."""
 
 
-class Generated:
-    """What all sets of shapetex have in common, as sources (see ``datasets.registry.Source``)."""
+class Shapetex(Generated):
+    """What all sets of shapetex have in common."""
 
     def class_names(self) -> list[str]:
         """The ten classes, in the order of their labels: '<texture> <shape>'."""
         return [f"{texture} {shape}" for shape, texture in CLASSES]
 
-    def outputs(self) -> int:
-        return len(CLASSES)
-
-    def subset(self) -> list[int]:
-        return list(range(len(CLASSES)))
-
     def label_space(self) -> str:
         return "shapetex"
 
-    def categories(self) -> None:
-        return None
-
     def native_size(self) -> int:
         return SIZE
-
-    def texture_labels(self, sample_ids: Sequence[str]) -> np.ndarray | None:
-        return None
 
     def scene(self, sample_id: str) -> tuple[Scene, Stream]:
         """What a sample shows, and the random numbers that the way of showing it takes next."""
@@ -58,7 +47,7 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class Source(Generated):
+class Source(Shapetex):
     """One split of photographs. Splits share no sample."""
 
     split: str

@@ -14,7 +14,7 @@ import numpy as np
 
 from withstand.datasets import splits
 from withstand.datasets.drawing.scenes import Scene, compose, photograph
-from withstand.datasets.shapetex import CLASSES, SEED, Generated, numbers
+from withstand.datasets.shapetex import CLASSES, SEED, Shapetex, numbers
 from withstand.random import Stream
 
 PAIRS = np.array(
@@ -28,8 +28,10 @@ _MOST_FADED = 0.6
 
 
 @dataclass(frozen=True)
-class Source(Generated):
+class Source(Shapetex):
     """Photographs of objects with two answers: every pair equally often in any whole number of rounds of 90."""
+
+    is_cue_conflict = True
 
     def available(self) -> int:
         return splits.SHAPETEX_CUE_CONFLICT

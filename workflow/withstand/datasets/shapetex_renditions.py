@@ -14,7 +14,7 @@ import numpy as np
 from withstand.datasets import splits
 from withstand.datasets.drawing.scenes import Scene, compose
 from withstand.datasets.drawing.styles import STYLES
-from withstand.datasets.shapetex import CLASSES, SEED, Generated, numbers
+from withstand.datasets.shapetex import CLASSES, SEED, Shapetex, numbers
 from withstand.random import Stream
 
 DRAWN = (0, 2, 3, 5, 7, 8)
@@ -22,7 +22,7 @@ DRAWN = (0, 2, 3, 5, 7, 8)
 
 
 @dataclass(frozen=True)
-class Source(Generated):
+class Source(Shapetex):
     """Drawings: classes take turns, and styles with each round of them, so any first n are balanced."""
 
     def available(self) -> int:

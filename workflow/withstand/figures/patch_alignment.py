@@ -50,7 +50,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     for axis, metric in zip(axes[-1], metrics, strict=True):
         bounds = data.loc[data["metric"] == metric, ["low", "high"]].to_numpy()
         bounds = bounds[np.isfinite(bounds)]
-        axis.set_xlim(min(0.9, *bounds - 0.02), max(1.1, *bounds + 0.02))
+        axis.set_xlim(min([0.9, *bounds - 0.02]), max([1.1, *bounds + 0.02]))
         axis.xaxis.set_major_locator(MaxNLocator(4))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set_xlabel(METRICS[metric], fontsize=8.5)
@@ -72,7 +72,7 @@ def _ratios(
     sides = list(markers) if rows["patch_size"].notna().any() else [None]
     for height, model in enumerate(models):
         for _, row in rows[rows["model"] == model].iterrows():
-            if not np.isfinite([row["low"], row["high"]]).all():  # of one image
+            if pd.isna(row["low"]):  # of one image
                 continue
             has_side = row["patch_size"] in markers
             number = sides.index(row["patch_size"]) if has_side else 0

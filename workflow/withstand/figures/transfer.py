@@ -19,7 +19,7 @@ def select(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The rows drawn: over all outputs, what perturbations fool; with the place and family of both models."""
     rows = table[(table["label_mode"] == "all") & (table["metric"] == "fooled") & table["value"].notna()]
     columns = ["dataset", "attack", "eps", "norm", "source", "model", "value", "low", "high", "n", *CHOICES]
-    both = pd.DataFrame({"model": sorted({*rows["model"], *rows["source"]})})
+    both = pd.DataFrame({"model": sorted({*rows["model"], *rows["source"]})}, dtype=str)  # of none, numbers otherwise
     placed = in_families(both, models)[["model", "family"]].assign(place=range(len(both)))
     return (
         rows[columns]

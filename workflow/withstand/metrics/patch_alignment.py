@@ -68,14 +68,15 @@ def step_borders(length: int, patch: float) -> np.ndarray:
 
 
 def geometric_mean(found: Iterable[np.ndarray]) -> dict:
-    """Value, interval and number of ratios; images without a perturbation on one side do not count."""
+    """Value, interval and number of ratios; images without a perturbation on one side do not count, and one image has
+    no interval."""
     values = np.concatenate(list(found))
     logarithms = np.log(values[np.isfinite(values) & (values > 0)])
     if not len(logarithms):
         return {"value": None, "low": None, "high": None, "n": 0, "images": 0}
-    low, high = mean_interval(logarithms)
     n = len(logarithms)
-    return {"value": np.exp(logarithms.mean()), "low": np.exp(low), "high": np.exp(high), "n": n, "images": n}
+    low, high = np.exp(mean_interval(logarithms)) if n > 1 else (None, None)
+    return {"value": np.exp(logarithms.mean()), "low": low, "high": high, "n": n, "images": n}
 
 
 def has_both(size: int, patch: float) -> bool:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from withstand import published
 from withstand.metrics.attacks import FGSM, PGD, protocols
+from withstand.published.match import ALL_15
 
 KEYS = ["weights", "set", "experiment", "metric", "label_mode", "setting"]
 """What names a value, measured or published."""
@@ -114,7 +115,7 @@ def _set_and_setting(row: Mapping, datasets: Mapping) -> tuple[str | None, str]:
     about = datasets.get(row["dataset"], {"set": None, "setting": "", "corrupted": {}})
     if row["experiment"] == "corruptions":
         corrupted = about["corrupted"].get(row["policy"], {"set": None, "setting": ""})
-        return corrupted["set"], corrupted["setting"]
+        return corrupted["set"], row["setting"] or corrupted["setting"]
     return about["set"], row["setting"] or about["setting"]
 
 
@@ -126,8 +127,9 @@ def _accuracy(table: pd.DataFrame, sizes: pd.DataFrame) -> Iterator[pd.DataFrame
 
 
 def _corruption_error(table: pd.DataFrame, sizes: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Errors against AlexNet count just the fifteen corruptions, whatever others a study has."""
     against_alexnet = table["corruption"].isna() & (table["metric"] == "mce") & (table["reference"] == "AlexNet")
-    yield table[against_alexnet].assign(experiment="corruptions", setting="")
+    yield table[against_alexnet].assign(experiment="corruptions", setting=ALL_15)
 
 
 def _attacks(table: pd.DataFrame, sizes: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from withstand import published, rehearsed
-from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES
+from withstand.corruptions.constants import IMAGENET_C, SEVERITIES
 from withstand.datasets.registry import open_source
 
 if TYPE_CHECKING:
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 MADE_OF = {"imagenet": "imagenet_c"}
 """The published corrupted set that a source is when it is corrupted here."""
 
-EXTRA = {"speckle_noise", "gaussian_blur", "spatter", "saturate"}
-"""Corruptions of ImageNet-C that no published mean counts."""
-
+ALL_15 = "15 corruptions"
 CORRUPTION_SETS = {
-    "15 corruptions": CORRUPTIONS.keys() - EXTRA,
-    "14 corruptions, without glass_blur": CORRUPTIONS.keys() - EXTRA - {"glass_blur"},
+    ALL_15: frozenset(IMAGENET_C),
+    "14 corruptions, without glass_blur": frozenset(IMAGENET_C) - {"glass_blur"},
 }
 """Sets of corruptions, at all severities, over which there are published means."""
 

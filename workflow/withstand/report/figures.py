@@ -361,9 +361,20 @@ def _subject(subject: str, names: Names) -> str:
     return ", ".join((names.dataset(dataset), *rest))
 
 
+TEXT = (
+    *("model", "other_model", "source", "source_model", "right", "other", "models", "architecture", "weights"),
+    *("dataset", "family", "image_family", "source_family", "corruption", "condition", "sample_id", "class", "texture"),
+    *("label_mode", "policy", "metric", "label_space", "precision", "pretraining_dataset", "weights_sha256"),
+    *("attack", "norm", "eps", "step_size", "target", "padding", "interpolation", "part", "design", "arm", "tokens"),
+    *("claim", "section", "statement", "subject", "outcome", "unit", "reason", "criterion", "reference", "group"),
+    *("experiment", "setting", "protocol", "sample", "test", "summary", "other_summary"),
+)
+"""Columns of figures' data that are text, whatever stands in them: names of digits, or nothing at all."""
+
+
 def _read(csv: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(csv)
+        return pd.read_csv(csv, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
     except (pd.errors.EmptyDataError, FileNotFoundError):
         return pd.DataFrame()
 

@@ -56,7 +56,7 @@ def write_gallery(folders: Sequence[Path], output: Path) -> list[Path]:
         files = {picture.name: _save(picture, beside / spec["study"]) for picture in chosen}
         written += files.values()
         shown = [_figure(picture, files[picture.name].relative_to(output.parent)) for picture in chosen]
-        lines += ["", f"## {title(names)}: the study `{spec['study']}`", "", question(found, spec)]
+        lines += ["", f"## {title(found)}: the study `{spec['study']}`", "", question(found, spec)]
         lines += _parts(chosen, shown, found, names)
     for stale in set(beside.glob("*/*")) - set(written):
         if stale.suffix.removeprefix(".") in SUFFIXES.values():

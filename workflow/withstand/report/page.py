@@ -128,7 +128,7 @@ def render(
     glue = _resource("glue.js")
     return environment.get_template("page.html.jinja").render(
         study=spec["study"],
-        title=title(names),
+        title=title(found),
         rehearsal=spec.get("rehearsal"),
         question=question(found, spec),
         paper=PAPER,
@@ -171,21 +171,29 @@ def names_of(spec: Mapping, models: pd.DataFrame | None) -> Names:
     return Names(*labels)
 
 
-def title(names: Names) -> str:
-    """What the page is about, in a line."""
-    verb = "withstands" if len(names.models) == 1 else "withstand"
-    return f"What {counted(len(names.models), 'image classifier')} {verb}"
+def with_results(found: Tables) -> set[str]:
+    """The models whose answers some table has a value of; not those that failed, even if blocks of theirs were seen."""
+    of_answers = (table for table in found.values() if {"model", "label_mode", "value"} <= set(table.columns))
+    return {model for table in of_answers for model in table.loc[table["value"].notna(), "model"]}
+
+
+def title(found: Tables) -> str:
+    """What the page is about, in a line: how many models have results."""
+    count = len(with_results(found))
+    if not count:
+        return "No image classifier has results"
+    return f"What {counted(count, 'image classifier')} {'withstands' if count == 1 else 'withstand'}"
 
 
 def question(found: Tables, spec: Mapping) -> str:
-    """What the study asks, from the models and experiments that it has."""
-    models = found.get("models")
-    families = {} if models is None else models["family"].value_counts(sort=False).to_dict()
-    count = len(spec.get("models", {})) or (0 if models is None else len(models))
+    """What the study asks, from the models and experiments that have results."""
+    models, measured = found.get("models"), with_results(found)
+    rows = pd.DataFrame({"model": [], "family": []}) if models is None else models[models["model"].isin(measured)]
+    families, count = rows["family"].value_counts(sort=False).to_dict(), len(measured)
     kinds = listed(f"{number} {family}" for family, number in families.items())
     of = f" ({kinds})" if len(families) > 1 else ""
     against = [part.asks for part in PARTS if part.asks and part.findings(found, names_of(spec, models))]
-    asked = "How well does this model withstand" if count == 1 else f"Which of these {count} models{of} withstand"
+    asked = "How well does this model withstand" if count <= 1 else f"Which of these {count} models{of} withstand"
     return f"{asked} {listed(against) or 'what'}, and how sure is that?"
 
 

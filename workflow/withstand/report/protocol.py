@@ -94,7 +94,7 @@ def _datasets(spec: Mapping, names: Names) -> Iterator[Entry]:
         options = [f"{words(key)} {value}" for key, value in source.items() if isinstance(value, (str, int))]
         parts = [f"{kind}{f' ({listed(options)})' if options else ''}"]
         if given(about.get("samples")):
-            parts.append(f"the first {counted(about['samples'], 'image')}")
+            parts.append(_chosen(entry.get("choose"), counted(about["samples"], "image"), spec.get("seed")))
         if entry.get("missed_by"):
             parts.append("only images that a reference model outside of the study gets wrong")
         if given(about.get("size")):
@@ -106,6 +106,11 @@ def _datasets(spec: Mapping, names: Names) -> Iterator[Entry]:
         if entry.get("unreadable") == "skip":
             parts.append("images that cannot be decoded are left out")
         yield Entry(names.dataset(name), f"{'; '.join(parts)}.")
+
+
+def _chosen(choose: str | None, images: str, seed: int | None) -> str:
+    """Which of a source's samples were taken."""
+    return f"{images} chosen at random by the seed {seed}" if choose == "random" else f"the first {images}"
 
 
 def _images(spec: Mapping) -> Iterator[Entry]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from withstand import images
 from withstand.datasets.decoding import UnreadableImageError
-from withstand.datasets.registry import Source, picture
+from withstand.datasets.source import ReadableSource
 from withstand.errors import WithstandError
 from withstand.prefetch import in_order, prefetch
 from withstand.progress import progress
@@ -43,7 +43,7 @@ class Preparation:
 
 
 def prepare_images(
-    reader: Source,
+    reader: ReadableSource,
     start: int,
     stop: int,
     *,
@@ -51,6 +51,7 @@ def prepare_images(
     codec: images.Codec,
     output: Path,
     preparation: Preparation | None = None,
+    choice_seed: int | None = None,
     selected: Sequence[str] | None = None,
     origin: dict | None = None,
     threads: int = 1,
@@ -58,6 +59,7 @@ def prepare_images(
     """Write the clean images of samples ``start`` to ``stop`` of a source.
 
     Args:
+        choice_seed: samples are in random order by this seed; None for the source's own order.
         selected: sample ids to take ``start`` to ``stop`` of, instead of all.
         size: height and width of the stored images, in pixels.
         codec: ``raw`` or ``jpeg``.
@@ -69,10 +71,16 @@ def prepare_images(
         WithstandError: if there are too few samples, or an image has another size and may not be resized.
     """
     preparation = preparation or Preparation()
-    sample_ids = (reader.sample_ids(stop) if selected is None else selected)[start:stop]
+    sample_ids = (reader.chosen(stop, choice_seed) if selected is None else selected)[start:stop]
     if len(sample_ids) < stop - start:
         raise WithstandError(f"{output.parent.parent.name}: {start + len(sample_ids):,} samples found, {stop:,} wanted")
-    facts = {"samples": [start, stop], "preparation": vars(preparation), "versions": versions(), **(origin or {})}
+    facts = {
+        "samples": [start, stop],
+        "choice_seed": choice_seed,
+        "preparation": vars(preparation),
+        "versions": versions(),
+        **(origin or {}),
+    }
 
     skipped: list[str] = []
     while True:
@@ -102,7 +110,7 @@ class _UnreadableError(Exception):
 
 def _write(
     writer: images.ImageWriter,
-    reader: Source,
+    reader: ReadableSource,
     sample_ids: Sequence[str],
     size: int,
     preparation: Preparation,
@@ -111,7 +119,7 @@ def _write(
 ) -> None:
     def read(sample_id: str) -> np.ndarray | UnreadableImageError:
         try:
-            return fit(picture(reader, sample_id), size, preparation, sample_id)
+            return fit(reader.picture(sample_id), size, preparation, sample_id)
         except UnreadableImageError as error:
             if preparation.unreadable == "stop":
                 raise
@@ -167,7 +175,7 @@ def fit(image: Image.Image, size: int, preparation: Preparation, name: str) -> n
     return np.asarray(columns.resize((size, resized[1]), chosen).crop((0, top, size, top + size)))
 
 
-def sample_table(reader: Source, sample_ids: Sequence[str]) -> images.Samples:
+def sample_table(reader: ReadableSource, sample_ids: Sequence[str]) -> images.Samples:
     """What the store keeps of samples besides pixels."""
     return images.Samples(
         ids=sample_ids,
@@ -180,6 +188,6 @@ def sample_table(reader: Source, sample_ids: Sequence[str]) -> images.Samples:
     )
 
 
-def read_images(reader: Source, sample_ids: Sequence[str], threads: int = 1) -> np.ndarray:
+def read_images(reader: ReadableSource, sample_ids: Sequence[str], threads: int = 1) -> np.ndarray:
     """Images of a source, all of one size: uint8 (n, height, width, 3)."""
     return np.stack(list(in_order(reader.read, sample_ids, threads)))

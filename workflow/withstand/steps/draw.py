@@ -13,7 +13,7 @@ from withstand.figures.style import Style, figure_style, nothing, save, words
 from withstand.files import write_text
 from withstand.images import ImageFile
 from withstand.metrics.trends import CLEAN_POLICIES
-from withstand.parquet import read_frame
+from withstand.parquet import read_frame, read_results
 
 
 def draw_table(
@@ -40,9 +40,9 @@ def draw_table(
         family: the family of images whose rows are drawn; None for any.
         reproduction: the table of published values, which figures with ``with_published`` show beside those measured.
 
-    Where no model has the results that are drawn, the figure says so.
+    Rows without a value are not drawn. Where no model has the results that a figure shows, it says so.
     """
-    rows = read_frame(table)
+    rows = read_results(table)
     if datasets:
         rows = rows[rows["dataset"].isin(datasets)]
     if policy is not None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from withstand.datasets.decoding import UnreadableImageError
-from withstand.datasets.registry import Source, picture
+from withstand.datasets.source import ReadableSource
 from withstand.errors import WithstandError
 from withstand.files import atomic_output
 from withstand.images import Samples
@@ -40,13 +40,14 @@ SCHEMA = pa.schema(
 
 
 def find_missed(
-    reader: Source,
+    reader: ReadableSource,
     pool: tuple[int, int],
     count: int,
     *,
     spec: Mapping,
     weights: Path | None,
     output: Path,
+    choice_seed: int | None = None,
     device: str = "cpu",
     unreadable: Literal["stop", "skip"] = "stop",
     threads: int = 1,
@@ -57,6 +58,7 @@ def find_missed(
     Args:
         reader: the source of the pool.
         pool: the samples to ask about, by position: the first and the one past the last.
+        choice_seed: positions are in random order by this seed; None for the source's own order.
         spec, weights: the reference (see ``models.load``); images go through its own resize and crop where they are
             of another size than it takes.
         unreadable: whether an image that cannot be decoded stops the step, or is passed over.
@@ -69,7 +71,7 @@ def find_missed(
     from withstand import models
     from withstand.inference import Forward, label_modes
 
-    ids = reader.sample_ids(pool[1])[pool[0] :]
+    ids = reader.chosen(pool[1], choice_seed)[pool[0] :]
     samples = sample_table(reader, ids)
     model = models.load(spec, weights, device)
     label_modes(samples, len(samples.class_names), model.label_space)
@@ -90,7 +92,13 @@ def find_missed(
         )
     share = len(missed) / searched
     print(f"the reference gets {len(missed)} of {searched} samples wrong ({share:.1%})", file=sys.stderr)
-    facts = {"reference": dict(spec), "searched": searched, "versions": versions(), **(origin or {})}
+    facts = {
+        "reference": dict(spec),
+        "searched": searched,
+        "choice_seed": choice_seed,
+        "versions": versions(),
+        **(origin or {}),
+    }
     table = pa.Table.from_pylist(missed[:count], schema=SCHEMA.with_metadata({METADATA: json.dumps(facts)}))
     with atomic_output(output) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -102,17 +110,17 @@ def read_missed(path: Path) -> list[str]:
 
 
 def _batches(
-    reader: Source, ids: Sequence[str], model: Classifier, unreadable: str, threads: int
+    reader: ReadableSource, ids: Sequence[str], model: Classifier, unreadable: str, threads: int
 ) -> Iterator[tuple[int, list[int], np.ndarray]]:
     """How many samples were read, the positions of those that could be, and their images as the model sees them: drawn
     ones as they are, those in files through its own resize and crop."""
     from withstand.models import own_transform
 
-    transform = own_transform(model.preprocessing) if reader.native_size() is None else None
+    transform = None if reader.is_generated else own_transform(model.preprocessing)
 
     def read(sample_id: str) -> np.ndarray | None:
         try:
-            return reader.read(sample_id) if transform is None else transform(picture(reader, sample_id))
+            return reader.read(sample_id) if transform is None else transform(reader.picture(sample_id))
         except UnreadableImageError as error:
             if unreadable == "stop":
                 raise

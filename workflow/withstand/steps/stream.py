@@ -21,7 +21,7 @@ from withstand.steps.predict import chosen, content, number, one_by_one, parts
 from withstand.subsets import Subset
 
 if TYPE_CHECKING:
-    from withstand.datasets.registry import Source
+    from withstand.datasets.source import ReadableSource
     from withstand.shards import Shard
 
 
@@ -92,6 +92,7 @@ class ResizedSet:
         selection: a file of sample ids to take ``range`` of, or none.
         index: what a scan of the source's files found; None for images that are drawn.
         unreadable: whether an image that cannot be decoded stops the step, or is left out.
+        choice_seed: samples are in random order by this seed; None for the source's own order.
         subset: which samples of the range; None for all.
     """
 
@@ -107,6 +108,7 @@ class ResizedSet:
     selection: Sequence[Path] = field(default=())
     index: Path | None = None
     unreadable: Literal["stop", "skip"] = "stop"
+    choice_seed: int | None = None
     threads: int = 1
     subset: Subset | None = None
 
@@ -122,17 +124,17 @@ class ResizedSet:
         found = self.range[1] - self.range[0]
         return found if self.subset is None else min(found, self.subset.count)
 
-    def _reader(self) -> Source:
+    def _reader(self) -> ReadableSource:
         from withstand.datasets.registry import open_samples
 
         return open_samples(self.source, self.index)
 
-    def _ids(self, reader: Source) -> list[str]:
+    def _ids(self, reader: ReadableSource) -> list[str]:
         from withstand.steps.missed import read_missed
 
         start, stop = self.range
         chosen = [sample_id for path in self.selection for sample_id in read_missed(path)]
-        ids = (chosen or reader.sample_ids(stop))[start:stop]
+        ids = (chosen or reader.chosen(stop, self.choice_seed))[start:stop]
         if len(ids) < stop - start:
             raise WithstandError(f"{self.dataset}: {start + len(ids):,} samples found, {stop:,} wanted")
         return ids if self.subset is None else [ids[position] for position in self.subset.positions(ids)]
@@ -161,14 +163,14 @@ class ResizedSet:
         if not some:
             raise WithstandError(f"{self.dataset}: no image can be read")
 
-    def _read(self, reader: Source, transform: Callable, ids: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
+    def _read(
+        self, reader: ReadableSource, transform: Callable, ids: Sequence[str]
+    ) -> tuple[list[str], list[np.ndarray]]:
         """The ids of the samples that can be read, and their images."""
-
-        from withstand.datasets.registry import picture
 
         def read(sample_id: str) -> np.ndarray | None:
             try:
-                return transform(picture(reader, sample_id))
+                return transform(reader.picture(sample_id))
             except UnreadableImageError as error:
                 if self.unreadable == "stop":
                     raise
