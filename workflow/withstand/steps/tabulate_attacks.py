@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,14 @@ import pyarrow as pa
 
 from withstand.datasets.registry import open_source
 from withstand.metrics.attacks import attack_rows, spatial_rows, transfer_rows
-from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, has_both, patch_borders, ratios
+from withstand.metrics.patch_alignment import (
+    edge_ratios,
+    geometric_mean,
+    has_both,
+    own_patches,
+    patch_borders,
+    ratios,
+)
 from withstand.parquet import read_frame, read_schema, read_table
 from withstand.perturbations import PerturbationFile
 from withstand.predictions import LABEL_MODES, METADATA, read_facts
@@ -166,23 +174,30 @@ _BLOCK = 64
 def _alignment_rows(
     file: PerturbationFile, card: Mapping, foreground: Callable, patch_sizes: Sequence[int]
 ) -> list[dict]:
-    """The rows of one file. ``foreground`` gives the mask of a sample, or None."""
-    size, side = file.read(slice(0, 1)).shape[1], card["preprocessing"]["input_size"]
-    own = side / card["grid"][0] if card.get("grid") else None
-    patches = {patch: patch * size / side for patch in sorted({*patch_sizes, *([own] if own else [])})}
+    """The rows of one file, of the pixels that the model sees.
+
+    Args:
+        foreground: gives the mask of a sample, or None.
+    """
+    whole = file.read(slice(0, 1)).shape[1]
+    scale = whole / card["preprocessing"]["input_size"]
+    own, seen_by_model = own_patches(card)
+    size = math.floor(seen_by_model * scale)
+    patches = {patch: patch * scale for patch in sorted({*patch_sizes, *([own] if own else [])})}
     patches = {patch: seen for patch, seen in patches.items() if has_both(size, seen)}
     found: dict[tuple, list[np.ndarray]] = {}
     for start in range(0, len(file.sample_ids), _BLOCK):
         part = slice(start, start + _BLOCK)
-        changes = file.read(part).astype(np.float32)
+        changes = file.read(part)[:, :size, :size].astype(np.float32)
         magnitudes = np.abs(changes).mean(3)
         for patch, seen in patches.items():
             borders = ratios(magnitudes[:, 1:-1, 1:-1], patch_borders(size, seen))
             found.setdefault(("border_ratio", patch), []).append(borders)
             found.setdefault(("edge_ratio", patch), []).append(edge_ratios(changes, seen))
         masks = [foreground(sample_id) for sample_id in file.sample_ids[part]]
-        if masks[0] is not None and masks[0].shape == (size, size):
-            found.setdefault(("foreground_ratio", None), []).append(ratios(magnitudes, np.stack(masks)))
+        if masks[0] is not None and masks[0].shape == (whole, whole):
+            shown = np.stack(masks)[:, :size, :size]
+            found.setdefault(("foreground_ratio", None), []).append(ratios(magnitudes, shown))
     return [
         {"metric": metric, "patch_size": patch, "own": patch == own if patch else None} | geometric_mean(values)
         for (metric, patch), values in found.items()
