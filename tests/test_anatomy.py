@@ -9,9 +9,10 @@ from networks import noise
 from withstand import blocks, models
 from withstand.errors import NotApplicableError
 from withstand.internals import LesionProtocol, _arms
+from withstand.interventions import LocalAttention, intervene
 from withstand.lineage import kind_of
 from withstand.models import Classifier, Preprocessing
-from withstand.representations import representations
+from withstand.representations import DistanceMeter, representations
 from withstand.steps.tabulate import _model_row
 
 SMALL = {"embed_dim": 48, "depth": 3, "num_heads": 3}
@@ -121,6 +122,10 @@ def test_patches_are_those_that_the_network_sees(kwargs, size, grid, patch):
             expected[row * grid[1] + column, top : top + patch[0], left : left + patch[1]] = True
     assert torch.equal(seen, expected)
     assert representations(model, noise(model, 1))[0].tokens.shape[1] == 1 + len(seen)
+    logits = model(noise(model, 1))
+    with intervene(model, LocalAttention(1.0)):  # a mask of as many tokens, that hides none
+        assert torch.allclose(model(noise(model, 1)), logits, atol=1e-5)
+    assert DistanceMeter(model)._distances.shape[1:] == (len(seen), len(seen))
 
 
 def test_a_real_model_whose_patches_do_not_divide_its_input():

@@ -44,7 +44,8 @@ def of(rows: pd.DataFrame, **keys) -> pd.Series:
 def test_rows_of_an_attack():
     clean = answers([True] * 8 + [False] * 2).iloc[::-1]  # in another order
     attacked = answers([True] * 3 + [False] * 6 + [True]).assign(
-        fell_at=[-1, -1, 2, 1, 1, 2, 2, 2, 0, 0], l2=np.arange(10) / 10, target=-1
+        **{"fell_at": [-1, -1, 2, 1, 1, 2, 2, 2, 0, 0], "l2": np.arange(10) / 10, "target": -1},
+        without_gradient=[True] * 3 + [False] * 7,
     )
     rows = attack_rows(clean, attacked, steps=2)
     assert of(rows, metric="clean_accuracy")["value"] == 0.8
@@ -54,6 +55,8 @@ def test_rows_of_an_attack():
     assert (row["value"], row["n"]) == (5 / 8, 8), "of those right before"
     surviving = [of(rows, metric="surviving", step=step)["value"] for step in range(3)]
     assert surviving == [0.8, 0.6, 0.2]
+    row = of(rows, metric="without_gradient")
+    assert (row["value"], row["low"], row["high"], row["n"]) == (0.3, *wilson(3, 10), 10)
     row = of(rows, metric="l2")
     low, high = stats.t.interval(0.95, 9, attacked["l2"].mean(), stats.sem(attacked["l2"]))
     assert (row["value"], row["low"], row["high"]) == pytest.approx((0.45, low, high), abs=1e-12)
@@ -61,7 +64,11 @@ def test_rows_of_an_attack():
 
 def test_a_target_that_is_reached_is_counted_in_the_end():
     attacked = answers([False] * 4).assign(
-        fell_at=[1, 2, -1, 1], l2=0.1, target=[3, 3, 4, 4], top5_all=[[3, 1], [3, 0], [1, 4], [0, 4]]
+        fell_at=[1, 2, -1, 1],
+        l2=0.1,
+        without_gradient=False,
+        target=[3, 3, 4, 4],
+        top5_all=[[3, 1], [3, 0], [1, 4], [0, 4]],
     )
     row = of(attack_rows(answers([True] * 4), attacked, steps=2), metric="reached")
     assert (row["value"], row["n"]) == (0.5, 4), "the last one was reached, and left again"

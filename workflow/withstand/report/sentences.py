@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from withstand.lineage import RESNET, VIT
+from withstand.metrics.attacks import doubts as doubts_of
 from withstand.predictions import MAIN_MODES
 from withstand.report.formats import (
     Names,
@@ -239,6 +240,15 @@ def attacks(tables: Tables, names: Names) -> list[Sentence]:
         subject = f"under {words(attack)} ({attack_in_words(group.iloc[0])}) on {names.dataset(dataset)}"
         found += extremes(group, names, named(subject, mode, policy), "attacks", ACCURACY)
     return found
+
+
+def doubts(tables: Tables, notes: Mapping[str, Mapping], names: Names) -> list[Sentence]:
+    """Attacks whose results say little of a model's robustness, and why."""
+    table = tables.get("attacks")
+    if table is None:
+        return []
+    found = doubts_of(table, notes.get("attacks", {}), names.model)
+    return [Sentence(f"Doubtful: {line}.", "attacks", ()) for line in found]
 
 
 def attack_in_words(row: Mapping) -> str:

@@ -15,6 +15,7 @@ from withstand.files import atomic_output
 from withstand.lineage import kind_of
 from withstand.metrics import answers
 from withstand.metrics.accuracy import accuracy_rows
+from withstand.metrics.attacks import doubts
 from withstand.metrics.calibration import calibration_rows
 from withstand.metrics.conditions import CLEAN, modes_of, read_conditions, sample_ids
 from withstand.metrics.shape_bias import shape_bias_rows
@@ -142,8 +143,9 @@ def tabulate_shape_bias(predictions: Sequence[Path], output: Path) -> None:
     write_table(pd.concat(tables) if tables else pd.DataFrame(columns=SHAPE_BIAS.names), SHAPE_BIAS, output)
 
 
-def warnings(accuracy: Path, failures: Path) -> list[str]:
-    """What a reader of the tables should know first: models that failed, and versions of libraries that mix."""
+def warnings(accuracy: Path, failures: Path, attacks: Path) -> list[str]:
+    """What a reader of the tables should know first: models that failed, versions of libraries that mix, and attacks
+    whose results are doubtful. A study without attacks has no table of them."""
     lines = []
     failed = read_frame(failures, FAILURES.names)
     for (model, reason), sets in failed.groupby(["model", "reason"], sort=False):
@@ -152,7 +154,7 @@ def warnings(accuracy: Path, failures: Path) -> list[str]:
     if len(versions) > 1:
         mixed = "; ".join(", ".join(f"{name} {number}" for name, number in found.items()) for found in versions)
         lines.append(f"results of different versions stand in one table: {mixed}")
-    return lines
+    return lines + (doubts(read_frame(attacks), read_notes(attacks)) if attacks.exists() else [])
 
 
 def tabulate_models(cards: Sequence[Path], descriptions: Mapping[str, Mapping], output: Path) -> None:

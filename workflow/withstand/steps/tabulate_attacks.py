@@ -23,7 +23,7 @@ from withstand.metrics.patch_alignment import (
 )
 from withstand.parquet import read_frame, read_schema, read_table
 from withstand.perturbations import PerturbationFile
-from withstand.predictions import LABEL_MODES, METADATA, read_facts
+from withstand.predictions import LABEL_MODES, METADATA, read_doubts, read_facts
 from withstand.steps.models import read_card
 from withstand.steps.tabulate import SHAPE_BIAS, write_table
 
@@ -83,13 +83,13 @@ pixels of the model's input."""
 
 
 def tabulate_attacks(predictions: Sequence[Path], output: Path) -> None:
-    """Write the table of all models under the attacks made for them.
+    """Write the table of all models under the attacks made for them; its metadata says which results are doubtful.
 
     Args:
         predictions: on clean and on perturbed images, of all models.
     """
     clean, attacked = _split(predictions)
-    tables, failures = [], []
+    tables, failures, doubts = [], [], []
     for path, facts in attacked:
         names = {"model": facts["model"], "dataset": facts["dataset"]}
         reason = facts.get("failure") or _failure(clean[facts["model"]])
@@ -98,7 +98,8 @@ def tabulate_attacks(predictions: Sequence[Path], output: Path) -> None:
             continue
         rows = attack_rows(_answers(clean[facts["model"]]), _answers(path), facts["attack"].get("steps", 1))
         tables.append(rows.assign(**names, **_about(facts["attack"]), policy=facts["policy"]))
-    _write(tables, ATTACKS, failures, output)
+        doubts += [names | {"attack": facts["attack"]["name"], "doubt": doubt} for doubt in read_doubts(path)]
+    _write(tables, ATTACKS, failures, output, doubts=doubts)
 
 
 def tabulate_transfer(transfers: Sequence[Path], clean: Sequence[Path], output: Path) -> None:
@@ -218,7 +219,7 @@ def _failure(clean: Path) -> str | None:
 
 def _answers(path: Path) -> pd.DataFrame:
     """The columns of predictions that tables of attacks are made of."""
-    wanted = ["sample_id", "loss", "fell_at", "l2", "target", "top5_all"]
+    wanted = ["sample_id", "loss", "fell_at", "l2", "target", "without_gradient", "top5_all"]
     wanted += [f"correct_{mode}" for mode in LABEL_MODES]
     there = read_schema(path).names
     return read_table(path, columns=[name for name in wanted if name in there]).to_pandas()
