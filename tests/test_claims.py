@@ -65,6 +65,9 @@ FGSM = {"norm": "linf", "eps": "1/255", "steps": 1, "step_size": "1/255", "rando
 PGD = FGSM | {"steps": 8, "step_size": "1/2040"}
 
 
+MEMBERS = {"ViT": "vit8,vit16,vit8_large", "ResNet": "resnet"}
+"""The models of lines through sizes."""
+
 OTHERS = ["vit16", "vit8_few", "vit8_large"]
 """ViTs besides the one whose inside is checked."""
 
@@ -135,7 +138,7 @@ def tables(sign):
         "trends": pd.DataFrame(
             [row(0.8 * sign, width=0.1, metric="spearman", family=None, group=None, models="vit8,resnet")]
             + [
-                row(slope, metric="slope", family=None, group=group, models=group, **about)
+                row(slope, metric="slope", family=None, group=group, models=MEMBERS[group], **about)
                 for group, slope in slopes.items()
             ]
         ),
