@@ -99,3 +99,37 @@ class Flat(MeanColor):
 
 def flat() -> nn.Module:
     return Flat()
+
+
+class PartlyFlat(MeanColor):
+    """Sees rounded images where they are dark."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        is_dark = images.mean(dim=(1, 2, 3), keepdim=True) < 0.5
+        return super().forward(torch.where(is_dark, images.detach(), images))
+
+
+def partly_flat() -> nn.Module:
+    return PartlyFlat()
+
+
+class Shares(MeanColor):
+    """Returns probabilities."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images).softmax(1)
+
+
+def shares() -> nn.Module:
+    return Shares()
+
+
+class Noisy(MeanColor):
+    """Answers anew each time."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images + 0.1 * torch.randn_like(images[:, :, :1, :1]))
+
+
+def noisy() -> nn.Module:
+    return Noisy()

@@ -25,6 +25,7 @@ FAMILIES = {
     "convnext": ("convnext_atto", {"depths": (2, 2, 1, 1), "dims": (16, 32, 48, 64)}),
     "resnet": ("resnet18", {"channels": (16, 32, 48, 64)}),
     "bit": ("resnetv2_50x1_bit", {}),
+    "mobile": ("mobilenetv3_small_050", {}),
 }
 OVER_TOKENS = ("vit", "deit_distilled", "clip", "dinov2", "eva", "siglip")
 """Whose attention takes a mask."""

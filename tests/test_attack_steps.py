@@ -12,14 +12,21 @@ import torch
 from attacked import pictures
 from test_models import own
 from withstand import images, perturbations, predictions, zoo
+from withstand.attacks.auto import AutoAttack
+from withstand.attacks.doubts import PROBABILITIES, RANDOM, VANISHING
 from withstand.attacks.run import GradientMethod
 from withstand.attacks.space import apply
 from withstand.errors import WithstandError
 from withstand.hdf5 import Hdf5Error
+from withstand.parquet import read_notes
 from withstand.perturbations import PerturbationFile
+from withstand.report import sentences
+from withstand.report.formats import Names
 from withstand.steps.attack import AttackRun, attack
 from withstand.steps.models import write_card
 from withstand.steps.predict import ImageSet, predict
+from withstand.steps.tabulate import warnings
+from withstand.steps.tabulate_attacks import tabulate_attacks
 from withstand.steps.transfer import Source, transfer
 from withstand.subsets import Subset
 
@@ -269,3 +276,77 @@ def test_an_attacked_subset_can_be_predicted_alone(folder, tmp_path):
     predict(card, weights, [image_set(folder, output, "clean")], batch_size=8, device="cpu")
     assert pq.read_table(output).num_rows == 20
     assert predictions.read_facts(output)["inputs"]["subset"] == {"count": 20, "seed": 0}
+
+
+AUTO = {"kind": "autoattack", "name": "auto", "norm": "linf", "eps": "2/255", "version": "standard", "seed": 0}
+ATTACKS = {"fgsm": PGD | {"steps": 1, "step_size": "2/255"}, "pgd": PGD, "auto": AUTO | {"attacks": ["apgd-ce"]}}
+"""Every kind of attack."""
+
+
+def attack_own(folder: Path, output: Path, function: str, given: dict) -> Path:
+    """The predictions of a model of helper_models under an attack."""
+    write_card("m", own(function) | {"label_space": "shapetex"}, None, output / "m.json")
+    run = AttackRun(image_set(folder, output / "a.parquet"), given, output / "a.h5")
+    attack(output / "m.json", None, [run], batch_size=20, device="cpu")
+    return output / "a.parquet"
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+@pytest.mark.parametrize(
+    ("function", "reason"), [("hides_its_gradient", "no gradient"), ("flat", "gradient is zero everywhere")]
+)
+def test_no_attack_by_gradients_has_results_without_any(folder, tmp_path, kind, function, reason):
+    """Full robustness would stand in the table."""
+    assert reason in predictions.read_facts(attack_own(folder, tmp_path, function, ATTACKS[kind]))["failure"]
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_samples_without_a_gradient_are_counted_alike(folder, tmp_path, kind):
+    table = pq.read_table(attack_own(folder, tmp_path, "partly_flat", ATTACKS[kind])).to_pandas()
+    dark = [file_image(folder, sample_id).mean() < 127.5 for sample_id in table["sample_id"]]
+    assert table["without_gradient"].tolist() == dark and 0 < sum(dark) < len(dark)
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+@pytest.mark.parametrize(
+    ("function", "doubts"), [("shares", {PROBABILITIES}), ("noisy", {RANDOM}), ("mean_color", set())]
+)
+def test_what_makes_a_result_doubtful_is_recorded(folder, tmp_path, capsys, kind, function, doubts):
+    path = attack_own(folder, tmp_path, function, ATTACKS[kind])
+    assert set(predictions.read_doubts(path)) == doubts
+    assert all(doubt in capsys.readouterr().err for doubt in doubts)
+
+
+def test_doubts_reach_the_table_its_reader_and_the_report(folder, tmp_path, monkeypatch):
+    """Of a model without a gradient, of which an attack that needs none leaves all."""
+    monkeypatch.setattr("pyautoattack.square.SquareAttack.perturb", lambda self, images, labels: images.clone())
+    path = attack_own(folder, tmp_path, "flat", AUTO | {"attacks": ["apgd-dlr", "square"]})
+    predict(tmp_path / "m.json", None, [image_set(folder, tmp_path / "clean.parquet", "clean")], batch_size=8)
+    tabulate_attacks([tmp_path / "clean.parquet", path], tmp_path / "attacks.parquet")
+    table, notes = pd.read_parquet(tmp_path / "attacks.parquet"), read_notes(tmp_path / "attacks.parquet")
+    values = table.set_index("metric")["value"]
+    assert values["without_gradient"] == 1
+    assert notes["doubts"] == [{"model": "m", "dataset": "test", "attack": "auto", "doubt": VANISHING}]
+    zero = "under auto on test: the gradient is zero for 100% of 20 images, where attacks by gradients say nothing of"
+    pd.DataFrame({"model": [], "reason": [], "dataset": [], "family": []}).to_parquet(tmp_path / "failures.parquet")
+    lines = warnings(tmp_path / "attacks.parquet", tmp_path / "failures.parquet", tmp_path / "attacks.parquet")
+    assert lines == [f"m {zero} robustness", f"m under auto on test: {VANISHING}"]
+    said = sentences.doubts({"attacks": table}, {"attacks": notes}, Names({"m": "Model"}, {}))
+    assert [each.text for each in said] == [
+        f"Doubtful: Model {zero} robustness.",
+        f"Doubtful: Model under auto on test: {VANISHING}.",
+    ]
+
+
+def test_autoattack_needs_gradients_but_for_square():
+    needs = [
+        AutoAttack("linf", Fraction(1, 255), **given).needs_gradients
+        for given in (
+            {},
+            {"version": "plus"},
+            {"version": "rand"},
+            {"attacks": ["square"]},
+            {"attacks": ["fab", "apgd-t"]},
+        )
+    ]
+    assert needs == [False, False, True, False, True]

@@ -17,6 +17,7 @@ from withstand.metrics.intervals import mean_interval, wilson
 from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, has_both, patch_borders, ratios, step_borders
 from withstand.predictions import METADATA
 from withstand.steps.draw import draw_perturbations, draw_table
+from withstand.steps.models import write_card
 from withstand.steps.tabulate import tabulate_shape_bias
 from withstand.steps.tabulate_attacks import (
     tabulate_attacks,
@@ -43,7 +44,8 @@ def of(rows: pd.DataFrame, **keys) -> pd.Series:
 def test_rows_of_an_attack():
     clean = answers([True] * 8 + [False] * 2).iloc[::-1]  # in another order
     attacked = answers([True] * 3 + [False] * 6 + [True]).assign(
-        fell_at=[-1, -1, 2, 1, 1, 2, 2, 2, 0, 0], l2=np.arange(10) / 10, target=-1
+        **{"fell_at": [-1, -1, 2, 1, 1, 2, 2, 2, 0, 0], "l2": np.arange(10) / 10, "target": -1},
+        without_gradient=[True] * 3 + [False] * 7,
     )
     rows = attack_rows(clean, attacked, steps=2)
     assert of(rows, metric="clean_accuracy")["value"] == 0.8
@@ -53,6 +55,8 @@ def test_rows_of_an_attack():
     assert (row["value"], row["n"]) == (5 / 8, 8), "of those right before"
     surviving = [of(rows, metric="surviving", step=step)["value"] for step in range(3)]
     assert surviving == [0.8, 0.6, 0.2]
+    row = of(rows, metric="without_gradient")
+    assert (row["value"], row["low"], row["high"], row["n"]) == (0.3, *wilson(3, 10), 10)
     row = of(rows, metric="l2")
     low, high = stats.t.interval(0.95, 9, attacked["l2"].mean(), stats.sem(attacked["l2"]))
     assert (row["value"], row["low"], row["high"]) == pytest.approx((0.45, low, high), abs=1e-12)
@@ -60,7 +64,11 @@ def test_rows_of_an_attack():
 
 def test_a_target_that_is_reached_is_counted_in_the_end():
     attacked = answers([False] * 4).assign(
-        fell_at=[1, 2, -1, 1], l2=0.1, target=[3, 3, 4, 4], top5_all=[[3, 1], [3, 0], [1, 4], [0, 4]]
+        fell_at=[1, 2, -1, 1],
+        l2=0.1,
+        without_gradient=False,
+        target=[3, 3, 4, 4],
+        top5_all=[[3, 1], [3, 0], [1, 4], [0, 4]],
     )
     row = of(attack_rows(answers([True] * 4), attacked, steps=2), metric="reached")
     assert (row["value"], row["n"]) == (0.5, 4), "the last one was reached, and left again"
@@ -236,7 +244,8 @@ def study(tmp_path):
         facts = {"model": model, "dataset": "test", "policy": "stored", "family": "pgd", "attack": about}
         with perturbations.create(tmp_path / f"{model}.h5", 12, 1 / 2040, facts) as writer:
             writer.write(ids, rng.integers(0, 256, (12, 64, 64, 3), dtype=np.uint8), noise)
-        card = {"model": model, "grid": [8, 8] if patch else None, "preprocessing": {"input_size": 64}, "failure": None}
+        patches = {"grid": [8, 8], "patch_size": [8, 8]} if patch else {"grid": None, "patch_size": None}
+        card = {"model": model, **patches, "preprocessing": {"input_size": 64}, "failure": None}
         (tmp_path / f"{model}.json").write_text(json.dumps(card))
     models = [
         {"model": name, "family": family, "parameters": 1, "pretraining_images": 1, "input_size": 64}
@@ -248,6 +257,38 @@ def study(tmp_path):
     source = {"kind": "shapetex", "split": "test"}
     tabulate_patch_alignment(files, cards, source, [16], tmp_path / "patch_alignment.parquet")
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "patch"),
+    [
+        ({"img_size": 64, "patch_size": 12}, 12),  # of which five fill 60 of 64 pixels
+        ({"patch_size": 16, "dynamic_img_size": True}, 16),  # built for 224 px, with 14 patches a side
+        ({"patch_size": 24, "dynamic_img_size": True, "dynamic_img_pad": True}, 24),  # 72 pixels, 8 of them padding
+    ],
+)
+def test_alignment_is_with_the_patches_that_the_network_has(tmp_path, kwargs, patch):
+    """Steps of perturbations that break off at a network's patches, and are zero where it sees nothing, are those of
+    its own patches, and of no other squares."""
+    small = {"embed_dim": 48, "depth": 1, "num_heads": 3, "num_classes": 10}
+    spec = {"timm": "vit_tiny_patch16_224", "kwargs": small | kwargs, "label_space": "shapetex"}
+    write_card("vit", spec | {"preprocessing": {"input_size": 64}}, None, tmp_path / "vit.json")
+    rng = np.random.default_rng(0)
+    side = 3 if patch == 24 else 64 // patch
+    blocks = np.kron(rng.integers(-60, 61, (12, side, side, 3)), np.ones((1, patch, patch, 1), int))[:, :64, :64]
+    noise = np.zeros((12, 64, 64, 3), int)
+    noise[:, : blocks.shape[1], : blocks.shape[2]] = blocks + rng.integers(-8, 9, blocks.shape)
+    about = {"name": "pgd", "norm": "linf", "eps": "16/255", "steps": 8, "step_size": "1/2040", "target": "none"}
+    facts = {"model": "vit", "dataset": "test", "policy": "stored", "family": "pgd", "attack": about}
+    ids = [f"test-{number:06d}" for number in range(12)]
+    with perturbations.create(tmp_path / "vit.h5", 12, 1 / 2040, facts) as writer:
+        writer.write(ids, rng.integers(0, 256, (12, 64, 64, 3), dtype=np.uint8), noise.astype(np.int8))
+    source = {"kind": "shapetex", "split": "test"}
+    tabulate_patch_alignment([tmp_path / "vit.h5"], [tmp_path / "vit.json"], source, [20], tmp_path / "t.parquet")
+    table = pd.read_parquet(tmp_path / "t.parquet")
+    steps = table[table["metric"] == "edge_ratio"].set_index("patch_size")
+    assert steps.loc[patch, "own"] and steps.loc[patch, "low"] > 4
+    assert not steps.loc[20, "own"] and steps.loc[20, "high"] < 1.5
 
 
 def test_the_table_of_patch_alignment(study):

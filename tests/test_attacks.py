@@ -241,7 +241,7 @@ def test_models_that_cannot_be_attacked_are_told(model, sample):
 
 def test_autoattack_is_at_least_as_strong(model, sample):
     some = tuple(part[:24] for part in sample)
-    attacked = auto.attack(model, *some, auto.AutoAttack("linf", GREY, attacks=("apgd-ce",)))
+    attacked = auto.attack(model, *some, auto.AutoAttack("linf", GREY, attacks=("apgd-ce",)), set())
     assert accuracy(attacked, some) <= accuracy(pgd(model, some), some)
     assert magnitude(attacked.perturbations, None).max() <= float(GREY)
     assert torch.equal(answer(model, apply(some[0], attacked.perturbations, None)), attacked.logits)
@@ -255,9 +255,9 @@ def test_autoattack_takes_few_classes():
     given = auto.AutoAttack("linf", 8 * GREY, attacks=("apgd-t", "fab-t"))
     four, three = (nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, count)).requires_grad_(False) for count in (4, 3))
     labels = answer(four, images.float() / 255).argmax(1)
-    assert (auto.attack(four, images, labels, list("abcd"), given).logits.argmax(1) != labels).any()
+    assert (auto.attack(four, images, labels, list("abcd"), given, set()).logits.argmax(1) != labels).any()
     with pytest.raises(ModelError, match="the model has 3 outputs, AutoAttack's targeted loss needs 4"):
-        auto.attack(three, images, labels % 3, list("abcd"), given)
+        auto.attack(three, images, labels % 3, list("abcd"), given, set())
 
 
 @pytest.mark.parametrize(

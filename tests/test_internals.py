@@ -382,7 +382,7 @@ def test_layers_that_take_turns_give_the_same(tmp_path, subset, name):
 
 def test_attention_distances_are_those_of_the_weights(measured, subset):
     model = load("vit_p8_base")
-    meter, found = DistanceMeter(model.network), {}
+    meter, found = DistanceMeter(model), {}
     with torch.no_grad(), attention_weights(model, lambda number, weights: found.update({number: meter(weights)})):
         model(pixels(subset))
     table = pd.read_parquet(measured["vit_p8_base"]["attention_distance"])

@@ -58,7 +58,7 @@ def test_a_lesion_is_a_branch_that_adds_nothing(family, part):
     assert not torch.allclose(found, model(images), atol=1e-3)
 
 
-@pytest.mark.parametrize("family", ["convnext", "resnet", "bit"])
+@pytest.mark.parametrize("family", ["convnext", "resnet", "bit", "mobile"])
 def test_a_block_of_a_convolutional_network_becomes_the_identity(family):
     model = small(family)
     images = noise(model)
@@ -150,7 +150,8 @@ def test_the_whole_grid_is_no_limit(family):
 def test_masked_pairs_get_no_weight_and_others_all_of_it(family, intervention):
     model = small(family)
     images = noise(model)
-    (grid, prefix), depth = blocks.grid_of(model.network), len(blocks.find(model.network))
+    grid, prefix = blocks.grid_of(model.network, model.preprocessing.input_size)
+    depth = len(blocks.find(model.network))
     weights = {}
     with intervene(model, intervention):
         fused = model(images)
@@ -205,7 +206,7 @@ def test_random_masks_are_what_they_were():
 
 
 def masks(model, intervention):
-    swaps = intervention.swaps(model.network)
+    swaps = intervention.swaps(model.network, model.preprocessing.input_size)
     return [swap[2].mask for swap in swaps]
 
 

@@ -144,7 +144,7 @@ def test_tables_join_models_and_list_failures(tmp_path, files):
     assert set(accuracy["model"]) == {"m"}
     assert failures.to_dict("records") == [{"model": "x", "dataset": "d", "family": "clean", "reason": "it broke"}]
     assert pq.read_schema(tmp_path / "a.parquet").field("severity").type == "int8"
-    found = warnings(tmp_path / "a.parquet", tmp_path / "f.parquet")
+    found = warnings(tmp_path / "a.parquet", tmp_path / "f.parquet", tmp_path / "no.parquet")
     assert found == ["x failed on 1 image set and is missing there: it broke"]
 
 
@@ -155,7 +155,7 @@ def test_mixed_versions_are_told(tmp_path, files):
     summarised([tmp_path / "newer"], tmp_path / "x.parquet")
     join_summaries([tmp_path / "m.parquet", tmp_path / "x.parquet"], tmp_path / "a.parquet")
     tabulate_failures([tmp_path / "a.parquet"], tmp_path / "f.parquet")
-    found = warnings(tmp_path / "a.parquet", tmp_path / "f.parquet")
+    found = warnings(tmp_path / "a.parquet", tmp_path / "f.parquet", tmp_path / "no.parquet")
     assert found[1] == "results of different versions stand in one table: torch 2.14, timm 1.0; torch 2.15, timm 1.0"
 
 

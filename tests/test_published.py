@@ -35,7 +35,7 @@ L16 = "https://storage.googleapis.com/vit_models/imagenet21k+imagenet2012/ViT-L_
 
 
 def test_every_source_is_described_and_has_values():
-    files = {path.stem for path in published.FOLDER.glob("*.csv")} - {"models"}
+    files = {path.stem for path in published.FOLDER.glob("*.csv")} - {"models", "pretraining"}
     assert files == set(published.sources())
     keys = {"title", "authors", "year", "citation", "url", "read", "reading_error", "protocol"}
     assert all(keys | {"not_stated", "differences"} == set(about) for about in published.sources().values())
@@ -273,7 +273,7 @@ MODELS = pd.DataFrame(
         "parameters": 1,
         "pretraining_images": 1,
         "input_size": [384, 224, 448, 288, 384, 224],
-        "patch_size": [16.0, math.nan, math.nan, math.nan, 16.0, math.nan],
+        "grid": [24.0, math.nan, math.nan, math.nan, 24.0, math.nan],
     }
 )
 

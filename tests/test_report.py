@@ -93,6 +93,7 @@ def model(name, family="ViT", parameters=86_567_656, **more):
     return {
         **{"model": name, "architecture": "net", "family": family, "parameters": parameters, "flops": 10**9},
         **{"depth": 6, "input_size": 64, "outputs": 10, "label_space": "ten", "pretraining_dataset": "many"},
+        **{"kind": family if family in ("ViT", "ResNet") else None, "inferred": None},
         **{"pretraining_images": 100_000, "weights": f"{name}.safetensors", "weights_sha256": "0" * 64},
         **more,
     }
@@ -358,7 +359,7 @@ def test_pretraining_that_is_not_stated_is_said_so():
     made = glance(tables, NAMES, {})
     assert [line[3].text for line in made.rows] == ["many", "not stated"]
     assert protocol.missing({}, tables, NAMES, {})[1:] == [
-        "The config does not say what these were pre-trained on; no comparison by pre-training has them: ResNet."
+        "Not known what these were pre-trained on, so no comparison by pre-training has them: ResNet."
     ]
 
 
@@ -388,7 +389,7 @@ def test_the_best_of_two_families_are_compared_once_a_set():
     assert [(found["model"], found["other_model"]) for found in said] == [("m01", "m03")] * 6, "ResNet and ViT"
     assert {(found["dataset"], found["label_mode"]) for found in said} == {(name, "all") for name in sets}
     tables["models"] = tables["models"].assign(
-        family=tables["models"]["family"].replace({"ViT": "Swin", "DeiT": "Swin"})
+        family=tables["models"]["family"].replace({"ViT": "Swin", "DeiT": "Swin"}), kind=None
     )
     said = [each.rows[0] for each in sentences.overview(tables, NAMES) if each.table == "comparisons"]
     assert [(found["model"], found["other_model"]) for found in said] == [("m00", "m01")] * 6, "the two best families"

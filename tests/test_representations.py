@@ -108,7 +108,7 @@ def test_attention_weights_of_other_families_are_refused(family):
 
 def test_distances_of_known_weights():
     model = small("dinov2")  # four patches a side, five tokens before them
-    meter = DistanceMeter(model.network)
+    meter = DistanceMeter(model)
     uniform = torch.full((1, 2, 21, 21), 1 / 21)
     found = meter(uniform)
     places = [(row, column) for row in range(4) for column in range(4)]
@@ -131,7 +131,7 @@ def test_distances_of_known_weights():
 
 def test_heads_that_see_prefix_tokens_alone_have_no_distance():
     model = small("vit")
-    meter, found = DistanceMeter(model.network), {}
+    meter, found = DistanceMeter(model), {}
     with (
         intervene(model, PatchToClass(first=1)),
         attention_weights(model, lambda number, weights: found.update({number: meter(weights)})),

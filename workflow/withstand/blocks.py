@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from timm.models import _efficientnet_blocks as mbconv
 from timm.models import beit, convnext, eva, resnet, resnetv2, swin_transformer, swin_transformer_v2, vision_transformer
 from torch import nn
 
@@ -31,9 +32,16 @@ PARALLEL = (vision_transformer.ParallelScalingBlock, vision_transformer.Parallel
 WINDOWED = (swin_transformer.SwinTransformerBlock, swin_transformer_v2.SwinTransformerV2Block)
 """As the first, with attention within windows: (n, height, width, features)."""
 
+MOBILE = (
+    *(mbconv.ConvBnAct, mbconv.DepthwiseSeparableConv, mbconv.InvertedResidual, mbconv.EdgeResidual),
+    *(mbconv.UniversalInvertedResidual, mbconv.MobileAttention),
+)
+"""Blocks of EfficientNets and MobileNets. They have a residual path only where they keep the shape."""
+
 CONVOLUTIONAL = (
     *(convnext.ConvNeXtBlock, resnet.BasicBlock, resnet.Bottleneck),
     *(resnetv2.PreActBasic, resnetv2.PreActBottleneck, resnetv2.Bottleneck),
+    *MOBILE,
 )
 """One residual branch: (n, features, height, width)."""
 
@@ -85,6 +93,8 @@ class Block:
         """Whether its residual path is no plain identity, so that the block cannot be taken away."""
         if isinstance(self.module, convnext.ConvNeXtBlock):
             return not isinstance(self.module.shortcut, nn.Identity)
+        if isinstance(self.module, MOBILE):
+            return not self.module.has_skip
         return getattr(self.module, "downsample", None) is not None
 
     def tokens(self, output: torch.Tensor) -> torch.Tensor:
@@ -151,17 +161,56 @@ def attention_of(block: Block) -> nn.Module | None:
     return attention
 
 
-def grid_of(network: nn.Module) -> tuple[tuple[int, int], int]:
+@dataclass(frozen=True)
+class Patches:
+    """How a network cuts an image into patches, each of which becomes a token, in row-major order.
+
+    The first patch begins at the top left. What does not fill a patch at the right and at the bottom is either padded
+    to a whole one, or cut off: such a network does not see the last pixels of an image.
+
+    Attributes:
+        grid: patches (vertical, horizontal).
+        size: pixels of the network's input from one patch to the next (vertical, horizontal).
+    """
+
+    grid: tuple[int, int]
+    size: tuple[int, int]
+
+    @property
+    def side(self) -> int | None:
+        """Pixels along a side of a square patch; None where patches are not square."""
+        return self.size[0] if self.size[0] == self.size[1] else None
+
+
+def patches_of(network: nn.Module, input_size: int) -> Patches:
+    """The patches of a network on images of ``input_size`` pixels along a side.
+
+    The patch embedding is asked, since a network that takes images of any size still tells the grid of the size that
+    it was built for.
+
+    Raises:
+        NotApplicableError: if it does not cut images into patches, as far as timm says.
+    """
+    embedding = getattr(network, "patch_embed", getattr(network, "embeds", None))
+    if not (hasattr(embedding, "dynamic_feat_size") and hasattr(embedding, "feat_ratio")):
+        raise NotApplicableError(f"{type(network).__name__} has no grid of patches")
+    grid = embedding.dynamic_feat_size((input_size, input_size))
+    return Patches(tuple(grid), tuple(embedding.feat_ratio(as_scalar=False)))
+
+
+def grid_of(network: nn.Module, input_size: int) -> tuple[tuple[int, int], int]:
     """Patches (vertical, horizontal) of a network over tokens, and how many tokens come before them.
+
+    Args:
+        input_size: pixels along a side of its input.
 
     Raises:
         NotApplicableError: if it is no such network.
     """
-    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
     prefix = getattr(network, "num_prefix_tokens", None)
-    if not isinstance(grid, tuple) or not isinstance(prefix, int):
+    if not isinstance(prefix, int):
         raise NotApplicableError(f"{type(network).__name__} has no grid of patches with prefix tokens before it")
-    return grid, prefix
+    return patches_of(network, input_size).grid, prefix
 
 
 def has_class_token(network: nn.Module) -> bool:

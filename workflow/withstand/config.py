@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from withstand import timm_index, zoo
+from withstand import lineage, timm_index, zoo
 from withstand.computing import Computing, Precision
 from withstand.config_attacks import ATTACK_KINDS, AttackSettings
 from withstand.config_internals import INTERVENTION_KINDS, InternalsSettings, Intervention
@@ -163,9 +163,12 @@ class ModelEntry(Strict):
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
     """Colour in figures, `#rrggbb`."""
     family: str | None = None
-    """Group of architectures in tables, e.g. `ViT`; `other` where it is not given."""
+    """Group of architectures in tables and figures, e.g. `ViT`; where it is not given, that of the timm architecture,
+    and `other` without one."""
+    kind: Literal["ViT", "ResNet", "other"] | None = None
+    """What the paper's claims count the model as; where it is not given, its architecture says."""
     pretraining: Pretraining | None = None
-    """What the model was trained on."""
+    """What the model was trained on; where it is not given, what the tag of timm's weights says, or the recipe."""
     expect: Annotated[float | dict[str, float] | None, BeforeValidator(_is_expectation)] = None
     """Top-1 accuracy that it should have on clean images, for its gate (see `gates`): of the study's reference set, or
     `{dataset: accuracy}` of another one. Without it, the published accuracy of exactly this model counts."""
@@ -253,11 +256,6 @@ class ModelEntry(Strict):
         """The slice of the entry that shapes the model's outputs; what tables and figures need is left out."""
         keys = {"timm", "zoo", "recipe", "function", "kwargs", "preprocessing", "label_space", "interventions"}
         return self.model_dump(mode="json", include=keys, exclude_none=True, exclude_defaults=True)
-
-    @property
-    def description(self) -> dict:
-        """The slice of the entry that tables carry."""
-        return self.model_dump(mode="json", include={"family", "pretraining"}, exclude_none=True)
 
 
 class DatasetEntry(Strict):
@@ -711,6 +709,30 @@ class Study(Strict):
     def choice_seed(self, dataset: str) -> int | None:
         """The seed by which the samples of an image set are chosen; None for the first ones."""
         return self.seed if self.datasets[dataset].choose == "random" else None
+
+    def about(self, model: str) -> dict:
+        """What tables and figures say of a model: ``family``, ``kind`` and ``pretraining``, as far as the config or its
+        architecture says; and ``inferred``, those of family and pre-training that the config leaves to the latter."""
+        entry = self.models[model]
+        given = entry.model_dump(mode="json", include={"family", "kind", "pretraining"}, exclude_none=True)
+        inferred = self._inferred(entry)
+        return inferred | given | {"inferred": sorted(inferred.keys() - given.keys() - {"kind"})}
+
+    def _inferred(self, entry: ModelEntry) -> dict:
+        if entry.function is not None:
+            return {}
+        if entry.zoo is not None:
+            recipe = zoo.index()[entry.zoo]["recipe"]
+            name, data = recipe["timm"], recipe["dataset"]
+            pretraining = {"dataset": data["source"]["kind"], "images": data["samples"]}
+        elif entry.recipe is not None:
+            recipe = self.recipes[entry.recipe]
+            name, pretraining = recipe.timm, {"dataset": recipe.dataset, "images": self.sample_count(recipe.dataset)}
+        else:
+            name = entry.timm  # whose tag says nothing of the weights of a checkpoint
+            pretraining = lineage.pretraining_of(name) if entry.checkpoint is None else None
+        kind = {"kind": lineage.kind_of(name)} if lineage.kind_of(name) else {}
+        return {"family": lineage.family_of(name)} | kind | ({"pretraining": pretraining} if pretraining else {})
 
     def sample_count(self, dataset: str) -> int:
         """Number of samples of an image set, known before anything is made."""

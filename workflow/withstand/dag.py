@@ -347,10 +347,10 @@ class Dag:
         return canonical([self._image_set(wildcards.model, dataset, CLEAN) for dataset in self.study.stored_sets()])
 
     def model_descriptions(self, wildcards) -> str:
-        """What the config says of the models for tables."""
-        entries = self.study.models.items()
+        """What is known of the models before they run, for tables."""
+        models = self.study.models
         return canonical(
-            {name: entry.description | {"precision": self.study.computing(name).precision} for name, entry in entries}
+            {name: self.study.about(name) | {"precision": self.study.computing(name).precision} for name in models}
         )
 
     def source_spec(self, wildcards) -> str:
@@ -421,12 +421,13 @@ class Dag:
     def figure_style(self, wildcards) -> str:
         """Labels, colours and resolution of figures."""
         models = self.study.models.items()
+        known = [(name, self.study.about(name)) for name in self.study.models]
         return canonical(
             {
                 "models": sorted(self.study.models),
                 "labels": {name: model.label for name, model in models if model.label},
                 "colors": {name: model.color for name, model in models if model.color},
-                "families": {name: model.family for name, model in models if model.family},
+                "families": {name: about["family"] for name, about in known if "family" in about},
                 "datasets": {name: dataset.label for name, dataset in self.study.datasets.items() if dataset.label},
                 "dpi": self.study.figures.dpi,
             }

@@ -38,7 +38,7 @@ class ReportDag:
             {
                 **{"study": study.study, "seed": study.seed, "config": study.model_dump(mode="json", by_alias=True)},
                 "models": {
-                    name: entry.model_dump(mode="json", include={"label", "family", "color", "pretraining"})
+                    name: entry.model_dump(mode="json", include={"label", "color"})
                     for name, entry in study.models.items()
                 },
                 "datasets": {

@@ -100,15 +100,14 @@ class StatisticsDag:
     def pair(self) -> tuple[str, str] | None:
         """The two models whose disagreements are shown: of different families where there are such, those that were
         pre-trained on most images, the first by name. None for a study of one model."""
-        models = self._study.models
+        known = {name: self._study.about(name) for name in self._study.models}
 
         def rank(name: str) -> tuple:
-            pretraining = models[name].pretraining
-            return -((pretraining and pretraining.images) or 0), name
+            return -known[name].get("pretraining", {}).get("images", 0), name
 
-        first, *others = sorted(models, key=rank)
-        family = models[first].family
-        others.sort(key=lambda name: models[name].family == family)  # keeps the order in each half
+        first, *others = sorted(known, key=rank)
+        family = known[first].get("family")
+        others.sort(key=lambda name: known[name].get("family") == family)  # keeps the order in each half
         return (first, others[0]) if others else None
 
     def answers_of_pair(self, wildcards) -> list[str]:

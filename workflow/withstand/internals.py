@@ -137,8 +137,8 @@ class Trial:
     swaps: Sequence[Swap] = ()
 
     @classmethod
-    def of(cls, network: torch.nn.Module, intervention: Intervention, **columns) -> Trial:
-        return cls(columns, intervention.swaps(network))
+    def of(cls, model: Classifier, intervention: Intervention, **columns) -> Trial:
+        return cls(columns, intervention.swaps(model.network, model.preprocessing.input_size))
 
 
 class Examiner:
@@ -300,7 +300,7 @@ def _arms(model: Classifier, parts: Sequence[str]) -> tuple[list[str], list[dict
     arms, absent = [], []
     for part in parts:
         try:
-            Lesion(part, tuple(removable)).swaps(model.network)
+            Lesion(part, tuple(removable)).swaps(model.network, model.preprocessing.input_size)
             arms.append(part)
         except NotApplicableError as error:
             absent.append({"what": f"lesion of {part}", "reason": str(error)})
@@ -309,7 +309,7 @@ def _arms(model: Classifier, parts: Sequence[str]) -> tuple[list[str], list[dict
 
 def _lesion(model: Classifier, part: str, design: str, draw: int, chosen: tuple[int, ...]) -> Trial:
     columns = {"part": part, "design": design, "removed": len(chosen), "draw": draw, "blocks": list(chosen)}
-    return Trial.of(model.network, Lesion(part, chosen), **columns)
+    return Trial.of(model, Lesion(part, chosen), **columns)
 
 
 def _lesion_curve(
@@ -392,20 +392,19 @@ def measure_attention_limit(
 def _limits(model: Classifier) -> tuple[list[int] | None, list[dict]]:
     """The grid of patches, and what limits the model does not allow with the reason."""
     tried = {"local": LocalAttention(1), "random": RandomAttention(1, 0), "class_only": PatchToClass(first=0)}
-    absent = []
+    size, absent = model.preprocessing.input_size, []
     for what, intervention in tried.items():
         try:
-            intervention.swaps(model.network)
+            intervention.swaps(model.network, size)
         except NotApplicableError as error:
             absent.append({"what": what, "reason": str(error)})
-    return None if len(absent) == len(tried) else list(anatomy.grid_of(model.network)[0]), absent
+    return None if len(absent) == len(tried) else list(anatomy.grid_of(model.network, size)[0]), absent
 
 
 def _limit_trials(
     model: Classifier, grid: Sequence[int], limited: set[str], seed: int, protocol: LimitProtocol
 ) -> Iterator[list[Trial]]:
     """Trials in groups whose masks are in memory together."""
-    network = model.network
 
     def columns(arm: str, distance=None, masked=None, blocks=None, draw=0) -> dict:
         return {"arm": arm, "distance": distance, "masked": masked, "blocks": blocks, "draw": draw}
@@ -413,16 +412,16 @@ def _limit_trials(
     yield [Trial(columns("none"))]
     for distance in protocol.distances:
         masked = 1 - float(local_pairs(tuple(grid), distance).mean())
-        yield [Trial.of(network, LocalAttention(distance), **columns("local", distance, masked))]
+        yield [Trial.of(model, LocalAttention(distance), **columns("local", distance, masked))]
         shared = {"shared_by_layers": protocol.shared_by_layers, "shared_by_heads": protocol.shared_by_heads}
         for group in _groups(range(protocol.draws), protocol.draws if all(shared.values()) else 1):
             drawn = [(draw, RandomAttention(distance, seed, draw, **shared)) for draw in group]
-            yield [Trial.of(network, it, **columns("random", distance, masked, draw=draw)) for draw, it in drawn]
+            yield [Trial.of(model, it, **columns("random", distance, masked, draw=draw)) for draw, it in drawn]
     if "class_only" in limited:
         for count in (count for count in protocol.class_only if count <= _depth(model)):
             for arm in ("first", "last"):
                 it = PatchToClass(**{arm: count}, keep_self=protocol.keep_self)
-                yield [Trial.of(network, it, **columns(arm, blocks=count))]
+                yield [Trial.of(model, it, **columns(arm, blocks=count))]
 
 
 def _groups(items: Sequence, size: int) -> Iterator[Sequence]:
@@ -662,9 +661,11 @@ def measure_attention_distance(
         NotApplicableError: if the model has no attention over a grid of patches.
         ModelError: if it fails.
     """
-    meter = DistanceMeter(model.network)
-    grid, prefix = anatomy.grid_of(model.network)
-    patch = model.preprocessing.input_size / max(grid)
+    meter, size = DistanceMeter(model), model.preprocessing.input_size
+    grid, prefix = anatomy.grid_of(model.network, size)
+    patch = anatomy.patches_of(model.network, size).side
+    if patch is None:
+        raise NotApplicableError("patches are not square, so that a distance in patches is none in pixels")
     facts = {**facts, "grid": list(grid), "prefix_tokens": prefix, "patch_pixels": patch, "depth": _depth(model)}
     forward = Forward(model, outputs, batch_size, device)
     at_once = forward.passes.most(subset.size**2)

@@ -71,7 +71,7 @@ class Lesion:
         if any(type(index) is not int for index in self.blocks):
             raise InterventionError(f"lesion: blocks {list(self.blocks)} are not all integers")
 
-    def swaps(self, network: nn.Module) -> list[Swap]:
+    def swaps(self, network: nn.Module, input_size: int) -> list[Swap]:
         chosen = anatomy.select(anatomy.find(network), self.blocks)
         return [swap for block in chosen for swap in _removed(block, self.part)]
 
@@ -106,8 +106,8 @@ class LocalAttention:
     def __post_init__(self) -> None:
         _check_share(self.kind, self.distance)
 
-    def swaps(self, network: nn.Module) -> list[Swap]:
-        grid, prefix = anatomy.grid_of(network)
+    def swaps(self, network: nn.Module, input_size: int) -> list[Swap]:
+        grid, prefix = anatomy.grid_of(network, input_size)
         mask = torch.from_numpy(among_patches(local_pairs(grid, self.distance), prefix))
         return _masked(network, lambda block, heads: mask)
 
@@ -131,8 +131,8 @@ class RandomAttention:
     def __post_init__(self) -> None:
         _check_share(self.kind, self.distance)
 
-    def swaps(self, network: nn.Module) -> list[Swap]:
-        grid, prefix = anatomy.grid_of(network)
+    def swaps(self, network: nn.Module, input_size: int) -> list[Swap]:
+        grid, prefix = anatomy.grid_of(network, input_size)
         drawn: dict[int, torch.Tensor] = {}
 
         def mask(block: Block, heads: int) -> torch.Tensor:
@@ -168,8 +168,8 @@ class PatchToClass:
     def _count(self) -> int:
         return self.last if self.first is None else self.first
 
-    def swaps(self, network: nn.Module) -> list[Swap]:
-        (height, width), prefix = anatomy.grid_of(network)
+    def swaps(self, network: nn.Module, input_size: int) -> list[Swap]:
+        (height, width), prefix = anatomy.grid_of(network, input_size)
         if prefix == 0:
             raise NotApplicableError(f"{type(network).__name__} has no class token")
         found = anatomy.find(network)
@@ -226,19 +226,19 @@ def intervene(model: Classifier, *interventions: Intervention | Mapping) -> Iter
     with ExitStack() as stack:
         for intervention in interventions:
             known = from_spec(intervention) if isinstance(intervention, Mapping) else intervention
-            stack.enter_context(swapped(known.swaps(model.network)))
+            stack.enter_context(swapped(known.swaps(model.network, model.preprocessing.input_size)))
         yield model
 
 
-def apply(network: nn.Module, specs: Sequence[Mapping]) -> None:
-    """Change a network for good, as :func:`intervene` does for a while.
+def apply(network: nn.Module, specs: Sequence[Mapping], input_size: int) -> None:
+    """Change a network that takes images of ``input_size`` pixels for good, as :func:`intervene` does for a while.
 
     Raises:
         InterventionError: if a description makes no sense.
         NotApplicableError: if the network has not what is changed.
     """
     for spec in specs:
-        for parent, name, substitute in from_spec(spec).swaps(network):
+        for parent, name, substitute in from_spec(spec).swaps(network, input_size):
             _place(parent, name)[name] = substitute
 
 

@@ -21,12 +21,14 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from timm.data import create_transform, resolve_data_config
+from timm.layers import HybridEmbed
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from withstand import blocks
 from withstand.computing import FLOAT32, Computing
-from withstand.errors import ModelError
+from withstand.errors import ModelError, NotApplicableError
 from withstand.files import atomic_output, sha256
 from withstand.npz import load_npz
 
@@ -130,7 +132,7 @@ def load(
     network = build(architecture)
     if weights is not None:
         load_weights(network, weights)
-    _intervene(network, spec)
+    _intervene(network, spec, architecture)
     network = computing.prepare(network, device)
     model = Classifier(network, architecture.preprocessing, architecture.label_space, computing)
     return model.eval().requires_grad_(False).to(device)
@@ -140,8 +142,9 @@ def describe(spec: Mapping, weights: Path | None) -> dict:
     """The facts of a model card, without running the model on real memory.
 
     All is told of the model as it runs, under the interventions of its entry: what is removed has no parameters and
-    costs no FLOPs. Returns parameters, FLOPs of one image (two a multiply-add), depth (blocks), grid (patches a side),
-    prefix tokens, preprocessing, label space, number of outputs, and name and digest of the weights.
+    costs no FLOPs. Returns parameters, FLOPs of one image (two a multiply-add), depth (residual blocks), grid (patches,
+    vertical and horizontal) and patch size (pixels of the input, likewise), each None where :mod:`withstand.blocks`
+    finds none; prefix tokens, preprocessing, label space, number of outputs, and name and digest of the weights.
 
     Raises:
         ModelError: if the model cannot be built, its weights do not fit, or it does not return logits.
@@ -157,12 +160,17 @@ def describe(spec: Mapping, weights: Path | None) -> dict:
         load_npz(build(architecture), weights)
     elif weights is not None:
         _check_fit(shapes, _weight_shapes(weights), weights)
+    patches = _where_there_are(blocks.patches_of, network, architecture.preprocessing.input_size)
     return {
-        "architecture": {"source": architecture.source, "name": architecture.name, "kwargs": dict(architecture.kwargs)},
+        "architecture": {
+            **{"source": architecture.source, "name": architecture.name, "kwargs": dict(architecture.kwargs)},
+            "timm_module": _timm_module(network),
+        },
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "flops": flops,
-        "depth": _depth(network),
-        "grid": _grid(network),
+        "depth": _where_there_are(lambda: len(blocks.find(network))),
+        "grid": None if patches is None else list(patches.grid),
+        "patch_size": None if patches is None else list(patches.size),
         "prefix_tokens": getattr(network, "num_prefix_tokens", None),
         "preprocessing": asdict(architecture.preprocessing),
         "label_space": architecture.label_space,
@@ -175,14 +183,15 @@ def _changed(architecture: Architecture, spec: Mapping, device: str) -> tuple[nn
     """A network with random weights under the interventions of its entry, and the shapes of its weights without."""
     network = build(architecture, device)
     shapes = _shapes(network)
-    _intervene(network, spec)
+    _intervene(network, spec, architecture)
     return network, shapes
 
 
-def _intervene(network: nn.Module, spec: Mapping) -> None:
+def _intervene(network: nn.Module, spec: Mapping, architecture: Architecture) -> None:
     if spec.get("interventions"):
         # by name, so that its code counts for models that have some, and for no other
-        importlib.import_module("withstand.interventions").apply(network, spec["interventions"])
+        interventions = importlib.import_module("withstand.interventions")
+        interventions.apply(network, spec["interventions"], architecture.preprocessing.input_size)
 
 
 def resolve(spec: Mapping, weights: Path | None) -> Architecture:
@@ -411,21 +420,16 @@ def pass_one_image(network: nn.Module, architecture: Architecture, device: str, 
         ) from error
 
 
-def _depth(network: nn.Module) -> int | None:
-    """Number of residual blocks, where the network says which they are."""
-    blocks = getattr(network, "blocks", None)
-    if isinstance(blocks, (nn.Sequential, nn.ModuleList)):
-        return len(blocks)
-    stages = [getattr(network, f"layer{number}", None) for number in range(1, 5)]
-    if all(isinstance(stage, nn.Sequential) for stage in stages):
-        return sum(len(stage) for stage in stages)
-    nested = getattr(network, "stages", None)
-    if isinstance(nested, (nn.Sequential, nn.ModuleList)) and all(hasattr(stage, "blocks") for stage in nested):
-        return sum(len(stage.blocks) for stage in nested)
-    return None
+def _where_there_are(ask: Callable, *given: object) -> object | None:
+    try:
+        return ask(*given)
+    except NotApplicableError:
+        return None
 
 
-def _grid(network: nn.Module) -> list[int] | None:
-    """Patches (vertical, horizontal) of the patch embedding, where there is one."""
-    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
-    return list(grid) if isinstance(grid, tuple) else None
+def _timm_module(network: nn.Module) -> str | None:
+    """The module of timm that defines a network's class; None for a class of a user's own, and for hybrids, which have
+    the class of a vision transformer."""
+    package, _, module = type(network).__module__.rpartition(".")
+    is_hybrid = isinstance(getattr(network, "patch_embed", None), HybridEmbed)
+    return module if package == "timm.models" and not is_hybrid else None

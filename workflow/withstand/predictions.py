@@ -19,7 +19,7 @@ failed; such a file has no rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,13 +27,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from withstand.files import atomic_output
-from withstand.parquet import METADATA, ParquetFileError, read_notes
+from withstand.parquet import METADATA, ParquetFileError, read_notes, reading
 
 LABEL_MODES = ("all", "subset", "categories")
 MAIN_MODES = ("all", "categories")
 """Of a set, the one that figures and claims are in: over all that a model may answer."""
 
 MAX_STORED_LOGITS = 100
+
+DOUBTS = "withstand.doubts"
+"""Key of the metadata that is written in the end."""
 
 
 NEVER = -1
@@ -97,6 +100,10 @@ class PredictionWriter:
         arrays = [_array(columns[field.name], field.type) for field in self._schema]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
+    def doubt(self, doubts: Iterable[str]) -> None:
+        """Note what makes the results doubtful, which is known in the end only; :func:`read_doubts` reads it."""
+        self._writer.add_key_value_metadata({DOUBTS: json.dumps(sorted(doubts))})
+
 
 @contextmanager
 def create(path: Path, layout: pa.Schema) -> Iterator[PredictionWriter]:
@@ -121,6 +128,17 @@ def read_facts(path: Path) -> dict:
     if not facts:
         raise ParquetFileError(f"{path}: not a file of predictions; delete it and run again")
     return facts
+
+
+def read_doubts(path: Path) -> list[str]:
+    """What makes results under an attack doubtful, in words.
+
+    Raises:
+        ParquetFileError: if the file is missing or damaged.
+    """
+    with reading(path):
+        metadata = pq.read_metadata(path).metadata or {}
+    return json.loads(metadata.get(DOUBTS.encode(), "[]"))
 
 
 def _array(values, kind: pa.DataType) -> pa.Array:

@@ -38,13 +38,23 @@ def recording(model: Classifier, visit: Visitor) -> Iterator[list[Block]]:
     first. They live as long as the visitor keeps them.
 
     Raises:
-        NotApplicableError: if the model has no blocks of a known kind.
+        NotApplicableError: if the model has no blocks of a known kind, or they do not keep images apart; the latter
+            while it runs.
     """
-    found = anatomy.find(model.network)
+    found, shown = anatomy.find(model.network), {}
+
+    def hand_over(block: Block, output: torch.Tensor) -> None:
+        tokens = block.tokens(output)
+        if len(tokens) != shown["images"]:
+            raise NotApplicableError(f"block {block.index} ({block.kind.__name__}) splits images into several rows")
+        visit(block.index, tokens)
+
     with ExitStack() as stack:
+        count = model.register_forward_pre_hook(lambda module, inputs: shown.update(images=len(inputs[0])))
+        stack.callback(count.remove)
         for block in found:
             handle = block.module.register_forward_hook(
-                lambda module, inputs, output, block=block: visit(block.index, block.tokens(output))
+                lambda module, inputs, output, block=block: hand_over(block, output)
             )
             stack.callback(handle.remove)
         yield found
@@ -113,11 +123,11 @@ class AttentionDistance:
 
 
 class DistanceMeter:
-    """Turns attention weights to distances, for one network."""
+    """Turns attention weights to distances, for one model."""
 
-    def __init__(self, network: nn.Module) -> None:
-        (height, width), self._prefix = anatomy.grid_of(network)
-        device = next(network.parameters()).device
+    def __init__(self, model: Classifier) -> None:
+        (height, width), self._prefix = anatomy.grid_of(model.network, model.preprocessing.input_size)
+        device = next(model.network.parameters()).device
         places = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")).flatten(1)
         apart = (places[:, :, None] - places[:, None]).abs().float().to(device)
         self._distances = torch.stack([apart.norm(dim=0), apart.amax(0), torch.ones_like(apart[0])])

@@ -137,13 +137,15 @@ class Run:
         """Where the results lie, and what a reader should know first, for the end of a run."""
         from withstand.steps.tabulate import warnings
 
-        accuracy, failures = (self.folder / f"tables/{name}.parquet" for name in ("accuracy", "failures"))
+        accuracy, failures, attacks = (
+            self.folder / f"tables/{name}.parquet" for name in ("accuracy", "failures", "attacks")
+        )
         if not (accuracy.exists() and failures.exists()):
             return f"Results of '{self.study}' lie in {self.folder}; its tables are not made yet."
         lines = [f"Tables and figures of '{self.study}' lie in {self.folder}/tables and {self.folder}/figures."]
         report = self.folder / "report.html"
         lines += [f"To read it all, open {report}."] if report.exists() else []
-        return "\n".join(lines + [f"Note: {warning}" for warning in warnings(accuracy, failures)])
+        return "\n".join(lines + [f"Note: {warning}" for warning in warnings(accuracy, failures, attacks)])
 
 
 def _notes(graph, damaged: Mapping[Path, str]) -> list[str]:

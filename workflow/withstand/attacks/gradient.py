@@ -124,6 +124,16 @@ def _attempt(
     )
 
 
+def is_zero(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, sample_ids: Sequence[str]) -> torch.Tensor:
+    """Where the gradient is zero everywhere: bool (n), for float images (n, height, width, 3) in [0, 1].
+
+    Raises:
+        ModelError: if the model has no gradient, or a logit or gradient is not finite.
+    """
+    gradient, _ = _uphill(model, images, labels, False, sample_ids)
+    return ~gradient.flatten(1).any(1)
+
+
 def _uphill(
     model: nn.Module, images: torch.Tensor, wanted: torch.Tensor, targeted: bool, sample_ids: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,11 +15,12 @@ import torch
 
 from withstand import perturbations, predictions
 from withstand.attacks import auto, gradient
+from withstand.attacks.doubts import ASKED, doubts_about
 from withstand.attacks.gradient import Attacked, GradientAttack
 from withstand.attacks.space import Budget, magnitude
 from withstand.errors import ModelError, WithstandError
 from withstand.images import Samples
-from withstand.inference import READ_AHEAD, Batch, Passes, batches, check_logits, label_modes, score
+from withstand.inference import READ_AHEAD, Batch, Passes, batches, check_logits, label_modes, model_errors, score
 from withstand.models import Classifier
 from withstand.prefetch import prefetch
 from withstand.progress import progress
@@ -34,6 +35,15 @@ class Method(Protocol):
 
     unit: Fraction | None
     """What the whole numbers of its perturbations count; None where they are real."""
+
+    needs_gradients: bool
+    """Whether it can do nothing where gradients are zero."""
+
+    doubts: set[str]
+    """What has made its results doubtful so far (see :mod:`withstand.attacks.doubts`)."""
+
+    def look(self, model: Classifier, images: torch.Tensor) -> None:
+        """Find out, once, what is doubtful of a model under this attack, with some uint8 images on its device."""
 
     def __call__(
         self, model: Classifier, images: torch.Tensor, labels: torch.Tensor, sample_ids: Sequence[str]
@@ -62,7 +72,11 @@ class GradientMethod:
             targeted=self._target != "none",
             seed=given["seed"],
         )
-        self.unit = budget.unit
+        self.unit, self.needs_gradients, self.doubts = budget.unit, True, set()
+
+    def look(self, model: Classifier, images: torch.Tensor) -> None:
+        with model_errors():
+            self.doubts |= doubts_about(model, images)
 
     def __call__(
         self, model: Classifier, images: torch.Tensor, labels: torch.Tensor, sample_ids: Sequence[str]
@@ -96,11 +110,15 @@ class AutoMethod:
         self._attack = auto.AutoAttack(
             given["norm"], Fraction(given["eps"]), given["version"], given["attacks"], given["seed"]
         )
+        self.needs_gradients, self.doubts = self._attack.needs_gradients, set()
+
+    def look(self, model: Classifier, images: torch.Tensor) -> None:
+        """AutoAttack looks itself, and warns."""
 
     def __call__(
         self, model: Classifier, images: torch.Tensor, labels: torch.Tensor, sample_ids: Sequence[str]
     ) -> Attacked:
-        return auto.attack(model, images, labels, sample_ids, self._attack)
+        return auto.attack(model, images, labels, sample_ids, self._attack, self.doubts)
 
 
 METHODS = {"gradient": GradientMethod, "autoattack": AutoMethod}
@@ -152,7 +170,7 @@ def attack_set(
         batch_size: images that are attacked together; halved when memory runs out.
 
     Raises:
-        ModelError: if the model fails or has no gradient, or a logit or gradient is not finite.
+        ModelError: if the model fails, a logit or gradient is not finite, or an attack has no gradient to follow.
     """
     shards = iter(shards)
     first = next(shards)
@@ -167,6 +185,8 @@ def attack_set(
     ):
         parts: list[dict[str, torch.Tensor]] = []
         for batch in prefetch(batches(chain([first], shards), batch_size), READ_AHEAD):
+            if not done and not parts:
+                method.look(model, torch.from_numpy(batch.images[:ASKED]).to(device))
             attacked = _attack_batch(model, method, batch, passes, outputs, device)
             file.write(batch.ids, batch.images, attacked.perturbations.numpy())
             parts.append(_facts_of_samples(attacked, method.unit))
@@ -177,7 +197,10 @@ def attack_set(
                 done += len(columns["without_gradient"])
                 writer.write(_rows(columns, batch.samples, facts["family"], modes))
                 parts = []
-        _judge_gradients(without_gradient, done)
+        _judge_gradients(without_gradient, done, method.needs_gradients)
+        for doubt in sorted(method.doubts):
+            print(f"{facts['family']} on {facts['model']}: {doubt}", file=sys.stderr)
+        writer.doubt(method.doubts)
 
 
 def _attack_batch(
@@ -220,13 +243,13 @@ def _rows(columns: Mapping[str, torch.Tensor], samples: Samples, name: str, mode
     }
 
 
-def _judge_gradients(without: int, samples: int) -> None:
+def _judge_gradients(without: int, samples: int, needed: bool) -> None:
     """Tell about samples that no gradient leads away from.
 
     Raises:
-        ModelError: if that is all of them.
+        ModelError: if that is all of them, and the attack needs gradients.
     """
-    if without == samples:
+    if without == samples and needed:
         raise ModelError("the model's gradient is zero everywhere, for every sample: there is nothing to follow")
     if without:
         print(f"the gradient is zero everywhere for {without:,} of {samples:,} samples", file=sys.stderr)

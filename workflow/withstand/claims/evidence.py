@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -11,20 +10,13 @@ import pandas as pd
 
 from withstand.claims.answers import KEYS, key
 from withstand.claims.estimates import Errors, Estimate, mean
+from withstand.lineage import RESNET, VIT
 from withstand.metrics.conditions import CLEAN
 from withstand.metrics.trends import SAME_SIZE
 from withstand.predictions import MAIN_MODES
 
 COMPARABLE = 2.0
 """Models of comparable size have at most so many times the other's parameters."""
-
-VIT, RESNET = "ViT", "ResNet"
-
-_WORDS = {
-    VIT: {"vit", "vits", "deit", "beit", "eva", "clip", "dinov2"},
-    RESNET: {"resnet", "resnets", "resnetv2", "bit"},
-}
-"""What names of families have in them as words."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +56,13 @@ class Evidence:
 
     @property
     def models(self) -> pd.DataFrame:
-        """The table of models with ``kind``: ViT, ResNet, or none; indexed by model."""
-        models = self.tables["models"].set_index("model", drop=False)
-        return models.assign(kind=[kind_of(family) for family in models["family"]])
+        """The table of models, with their ``kind`` (ViT, ResNet, or none); indexed by model."""
+        return self.tables["models"].set_index("model", drop=False)
+
+    def kind_of_all(self, models: Iterable[str]) -> str | None:
+        """The kind of several models; None where they are of several."""
+        kinds = set(self.models["kind"].reindex(list(models)).fillna(""))
+        return (kinds.pop() or None) if len(kinds) == 1 else None
 
     def group(self, model: str) -> tuple:
         """What a model was pre-trained on: name of the set and number of images, None where they are not known."""
@@ -78,7 +74,7 @@ class Evidence:
         return [model for model in dict.fromkeys(among) if model in models.index and models.loc[model, "kind"] == kind]
 
     def same_group(self, one: str, other: str) -> bool:
-        """Whether two models were pre-trained on the same, as the config says; what it does not say is not the same."""
+        """Whether two models were pre-trained on the same; what nobody knows is not the same."""
         return self.group(one) == self.group(other) != (None, None)
 
     def by_pretraining(self, among: Iterable[str]) -> Iterator[tuple[tuple, list[str]]]:
@@ -188,9 +184,3 @@ class Evidence:
 def same(one: float, other: float) -> bool:
     """Whether two numbers are equal, or both missing."""
     return one == other or (pd.isna(one) and pd.isna(other))
-
-
-def kind_of(family: str) -> str | None:
-    """ViT or ResNet, where a word of a family's name says so: a MaxViT is something else."""
-    words = set(re.split(r"[\s/_-]+", family.lower()))
-    return next((kind for kind, known in _WORDS.items() if words & known), None)

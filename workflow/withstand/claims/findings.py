@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from withstand.claims.estimates import Estimate, difference, mean, smallest
-from withstand.claims.evidence import RESNET, VIT, Evidence, kind_of
+from withstand.claims.evidence import RESNET, VIT, Evidence
 from withstand.metrics.attacks import FGSM, PGD, protocols
 from withstand.metrics.conditions import CLEAN
 
@@ -100,7 +100,7 @@ def vits_scale_better(evidence: Evidence, settings: Settings) -> Iterator[Findin
     if rows.empty:
         return
     rows = rows.dropna(subset=["pretraining_dataset", "pretraining_images"], how="all")
-    kinds = rows.assign(kind=[kind_of(group) for group in rows["group"]])
+    kinds = rows.assign(kind=[evidence.kind_of_all(models.split(",")) for models in rows["models"]])
     keys = ["dataset", "family", "label_mode", "policy", "pretraining_dataset", "pretraining_images"]
     for values, found in kinds.groupby(keys, dropna=False, sort=True):
         slopes = {

@@ -61,7 +61,7 @@ def with_published(data: pd.DataFrame, reproduction: pd.DataFrame, models: pd.Da
     """The rows with published accuracies, and the ``setting`` that they are of, where there are some."""
     limits = reproduction["setting"] != UNLIMITED
     rows = reproduction[(reproduction["experiment"] == "attention_limit") & limits]
-    sides = data["model"].map((models["input_size"] / models["patch_size"]).set_axis(models["model"]))
+    sides = data["model"].map(models.set_index("model")["grid"])
     names = (data["arm"], data["distance"], data["blocks"], sides)
     settings = [attention_limit(*limit) for limit in zip(*names, strict=True)]
     joined = beside(data.assign(setting=settings), rows, ["model", "dataset", *CHOICES, "setting"])

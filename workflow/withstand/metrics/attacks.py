@@ -3,7 +3,7 @@ without."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,8 @@ def attack_rows(clean: pd.DataFrame, attacked: pd.DataFrame, steps: int) -> pd.D
     Returns columns label_mode, metric, step, value, low, high, n and images. Metrics: ``clean_accuracy``, ``accuracy``
     and ``fooled`` (see :func:`before_and_after`); ``surviving``, the share that no step up to ``step`` has made the
     model answer as the attack wants; ``reached``, for a targeted attack, the share answered by the target in the end;
-    ``clean_loss``, ``loss`` (nats) and ``l2`` (length of the perturbation), means.
+    ``clean_loss``, ``loss`` (nats) and ``l2`` (length of the perturbation), means; ``without_gradient``, the share of
+    samples whose gradient was zero at the start.
     """
     clean = same_samples(clean, attacked)
     rows = [
@@ -90,7 +91,27 @@ def attack_rows(clean: pd.DataFrame, attacked: pd.DataFrame, steps: int) -> pd.D
     for metric, table in (("clean_loss", clean), ("loss", attacked)):
         rows.append({"label_mode": "all", "metric": metric} | mean(table["loss"].to_numpy(dtype=np.float64)))
     rows.append({"label_mode": "all", "metric": "l2"} | mean(attacked["l2"].to_numpy(dtype=np.float64)))
+    rows.append(
+        {"label_mode": "all", "metric": "without_gradient"} | share(attacked["without_gradient"].to_numpy(bool))
+    )
     return pd.DataFrame(rows)
+
+
+def doubts(attacks: pd.DataFrame, notes: Mapping, name: Callable[[str], str] = str) -> list[str]:
+    """Why results under attacks are doubtful, a line for each model, attack and reason.
+
+    Args:
+        attacks, notes: the table of attacks, and its metadata.
+        name: gives the name of a model.
+    """
+    zero = attacks[(attacks["metric"] == "without_gradient") & (attacks["value"] > 0)]
+    lines = [
+        f"{name(row.model)} under {row.attack} on {row.dataset}: the gradient is zero for {100 * row.value:.0f}% of"
+        f" {row.n:,.0f} images, where attacks by gradients say nothing of robustness"
+        for row in zero.itertuples()
+    ]
+    found = notes.get("doubts", ())
+    return lines + [f"{name(row['model'])} under {row['attack']} on {row['dataset']}: {row['doubt']}" for row in found]
 
 
 def transfer_rows(clean: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:

@@ -6,11 +6,26 @@ interval on the logarithms. One means that the place makes no difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from withstand.metrics.intervals import mean_interval
+
+
+def own_patches(card: Mapping) -> tuple[int | None, int]:
+    """The side of a model's own patches, None without square ones, and how many pixels from the top left of its input
+    its patches cover; all of them without patches. Both in pixels of its input.
+
+    Args:
+        card: its card.
+    """
+    side, grid = card["preprocessing"]["input_size"], card.get("grid")
+    if not grid:
+        return None, side
+    vertical, horizontal = card["patch_size"]
+    covered = min(side, grid[0] * vertical, grid[1] * horizontal)
+    return (vertical if vertical == horizontal else None), covered
 
 
 def patch_borders(size: int, patch: float) -> np.ndarray:

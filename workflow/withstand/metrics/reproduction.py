@@ -42,7 +42,7 @@ def reproduction_rows(
     Args:
         tables: tables of the study by name: accuracy, corruption_error, attacks, spatial, shape_bias, lesions,
             attention_limit; None, or no key, for those that a study has not.
-        models: its table of models, for their input and patch sizes.
+        models: its table of models, for their input sizes and grids of patches.
         identities: which public weights and image sets it has (see :func:`withstand.published.match.identities`).
 
     Returns columns model, dataset, experiment, metric, label_mode, policy, setting, attack, value, low, high, n,
@@ -163,7 +163,7 @@ def _lesions(table: pd.DataFrame, sizes: pd.DataFrame) -> Iterator[pd.DataFrame]
 
 def _attention_limit(table: pd.DataFrame, sizes: pd.DataFrame) -> Iterator[pd.DataFrame]:
     rows = table[table["draw"].isna() & (table["family"] == CLEAN)]
-    side = rows["model"].map(sizes["input_size"] / sizes["patch_size"])
+    side = rows["model"].map(sizes["grid"])
     settings = [
         attention_limit(**row, side=grid) for row, grid in zip(_records(rows, "arm distance blocks"), side, strict=True)
     ]

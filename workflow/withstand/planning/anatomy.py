@@ -167,7 +167,7 @@ def _traced(architecture, spec: Mapping, device: str) -> Facts:
 
     network = models.build(architecture, device)
     if spec.get("interventions"):
-        interventions.apply(network, spec["interventions"])
+        interventions.apply(network, spec["interventions"], architecture.preprocessing.input_size)
     try:
         found = blocks.find(network)
     except NotApplicableError:
@@ -188,15 +188,15 @@ def _traced(architecture, spec: Mapping, device: str) -> Facts:
     finally:
         for handle in handles:
             handle.remove()
-    flops = counter.get_total_flops()
+    flops, size = counter.get_total_flops(), architecture.preprocessing.input_size
     return Facts(
         flops=flops,
         values=sum(written),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         outputs=logits.shape[-1],
-        input_size=architecture.preprocessing.input_size,
+        input_size=size,
         transform=json.dumps(models.asdict(architecture.preprocessing), sort_keys=True),
-        **(_inside(network, found, counter.get_flop_counts(), flops) if found else {}),
+        **(_inside(network, size, found, counter.get_flop_counts(), flops) if found else {}),
         blocks=tuple(handed),
     )
 
@@ -205,7 +205,7 @@ def _numbers(output: object) -> int:
     return output.numel() if hasattr(output, "numel") else 0
 
 
-def _inside(network: nn.Module, found: list, counts: Mapping, flops: int) -> dict:
+def _inside(network: nn.Module, size: int, found: list, counts: Mapping, flops: int) -> dict:
     """What lesions and limits of attention can do to a network."""
     from withstand import blocks, interventions
 
@@ -215,7 +215,7 @@ def _inside(network: nn.Module, found: list, counts: Mapping, flops: int) -> dic
     saved, limits = {}, set()
     for part in interventions.PARTS if removable else ():
         try:
-            interventions.Lesion(part, tuple(removable)).swaps(network)
+            interventions.Lesion(part, tuple(removable)).swaps(network, size)
         except NotApplicableError:
             continue
         name = {"block": "", "attention": ".attn", "mlp": ".mlp"}[part]
@@ -228,7 +228,7 @@ def _inside(network: nn.Module, found: list, counts: Mapping, flops: int) -> dic
     }
     for name, limit in tried.items():
         try:
-            limit.swaps(network)
+            limit.swaps(network, size)
             limits.add(name)
         except NotApplicableError:
             continue

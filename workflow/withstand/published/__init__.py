@@ -2,6 +2,7 @@
 
 ``sources.json`` describes the sources, in the order in which they are preferred. ``{source}.csv`` has a value a row,
 named as tables of a study name theirs. ``models.csv`` says which public weights are a source's model, or stand for it.
+``pretraining.csv`` has the size of the sets that timm's tags name.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ def models() -> tuple[dict[str, str], ...]:
     """Public weights (a timm name with its tag, or the address of a checkpoint) by source, source_model and
     pretraining_dataset: the ones the source had (``same_weights`` is ``true``), or others that stand for them."""
     return tuple(_rows("models"))
+
+
+@lru_cache
+def pretraining_sets() -> tuple[dict[str, str], ...]:
+    """The sets that timm's tags name: ``tag`` (the part that names one), ``dataset``, ``images`` and ``source``."""
+    return tuple(_rows("pretraining"))
 
 
 def digest() -> str:

@@ -116,7 +116,8 @@ def render(
     """
     names = names_of(spec, found.get("models"))
     colors = {model: about["color"] for model, about in spec.get("models", {}).items() if about.get("color")}
-    parts = [_part(outline, found, names, colors, pictures) for outline in PARTS]
+    doubts = {"attacks": sentences.doubts(found, notes, names)}
+    parts = [_part(outline, found, names, colors, pictures, doubts.get(outline.name, ())) for outline in PARTS]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("withstand.report", ""),
         autoescape=True,
@@ -205,13 +206,18 @@ def _without_nulls(value: object) -> object:
 
 
 def _part(
-    outline: Outline, found: Tables, names: Names, colors: Mapping[str, str], pictures: Sequence[Picture]
+    outline: Outline,
+    found: Tables,
+    names: Names,
+    colors: Mapping[str, str],
+    pictures: Sequence[Picture],
+    doubts: Sequence[Sentence],
 ) -> Part:
     made = outline.tables(found, names, colors) if outline.tables else ()
     return Part(
         outline.name,
         outline.title,
-        outline.findings(found, names) if outline.findings else (),
+        [*doubts, *(outline.findings(found, names) if outline.findings else ())],
         [picture for picture in pictures if picture.part == outline.name],
         [table for table in made if table is not None],
     )

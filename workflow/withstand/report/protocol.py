@@ -378,7 +378,7 @@ def _unknown_pretraining(tables: Tables, names: Names) -> Iterator[str]:
     unknown = models[models["pretraining_dataset"].isna() & models["pretraining_images"].isna()]
     if len(unknown):
         left = listed(names.model(model) for model in names.in_order(unknown))
-        yield f"The config does not say what these were pre-trained on; no comparison by pre-training has them: {left}."
+        yield f"Not known what these were pre-trained on, so no comparison by pre-training has them: {left}."
 
 
 def _untested(tables: Tables, names: Names) -> Iterator[str]:

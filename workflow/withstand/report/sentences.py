@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from withstand.claims.evidence import RESNET, VIT, kind_of
+from withstand.lineage import RESNET, VIT
+from withstand.metrics.attacks import doubts as doubts_of
 from withstand.predictions import MAIN_MODES
 from withstand.report.formats import (
     Names,
@@ -241,6 +242,15 @@ def attacks(tables: Tables, names: Names) -> list[Sentence]:
     return found
 
 
+def doubts(tables: Tables, notes: Mapping[str, Mapping], names: Names) -> list[Sentence]:
+    """Attacks whose results say little of a model's robustness, and why."""
+    table = tables.get("attacks")
+    if table is None:
+        return []
+    found = doubts_of(table, notes.get("attacks", {}), names.model)
+    return [Sentence(f"Doubtful: {line}.", "attacks", ()) for line in found]
+
+
 def attack_in_words(row: Mapping) -> str:
     """What an attack may do: 'L∞ ≤ 1/255, 8 steps of 1/2040'."""
     parts = [f"{words(row['norm'])} ≤ {row['eps']}"]
@@ -457,14 +467,14 @@ def _families(tables: Tables, names: Names) -> list[Sentence]:
     table, models = tables.get("comparisons"), tables.get("models")
     if table is None or models is None or table.empty or "accuracy" not in tables:
         return []
-    families = models.set_index("model")["family"]
+    groups = models.set_index("model")[["family", "kind"]]
     found = []
     shifted = _where(tables, "accuracy", family="clean", metric="accuracy")
     shifted = one_answer(shifted[~shifted["dataset"].isin(_pooled(tables)["dataset"])], tables)
     sets = pd.concat([_pooled(tables), shifted])
     for (dataset, mode, policy), rows in _protocols(sets[sets["label_mode"].isin(MAIN_MODES)]):
         ranked = rows.sort_values("value", kind="stable", ascending=False)
-        pair = _best_of_two(ranked["model"], ranked["model"].map(families).fillna("other"))
+        pair = _best_of_two(ranked["model"], groups.reindex(ranked["model"]).set_axis(ranked.index))
         conditions = int(ranked["n"].iloc[0] // ranked["images"].iloc[0])
         chosen = table[(table["dataset"] == dataset) & (table["label_mode"] == mode) & (table["policy"] == policy)]
         chosen = chosen[chosen["value"].notna() & _all_same(chosen["family"], rows["family"].iloc[0])]
@@ -474,10 +484,13 @@ def _families(tables: Tables, names: Names) -> list[Sentence]:
     return found
 
 
-def _best_of_two(ranked: pd.Series, families: pd.Series) -> set[str]:
-    """The best models of two families, of models from the best: of ViTs and of ResNets, where there are both."""
-    kinds = families.map(kind_of)
-    groups = kinds if {VIT, RESNET} <= set(kinds) else families
+def _best_of_two(ranked: pd.Series, known: pd.DataFrame) -> set[str]:
+    """The best models of two families, of models from the best: of ViTs and of ResNets, where there are both.
+
+    Args:
+        known: ``family`` and ``kind`` of each model.
+    """
+    groups = known["kind"] if {VIT, RESNET} <= set(known["kind"]) else known["family"].fillna("other")
     best = ranked[groups.notna() & ~groups.duplicated()] if groups.nunique() > 1 else ranked
     return set(best.head(2))
 

@@ -44,6 +44,7 @@ MOST_ROWS = 1000
 """Rows of a table in the page; the files have them all."""
 
 NOT_STATED = "not stated"
+INFERRED = "*"
 """What is said where the config does not tell what a model was pre-trained on."""
 
 
@@ -96,15 +97,17 @@ def glance(tables: Tables, names: Names, colors: Mapping[str, str]) -> Table | N
         rows.append(
             (
                 _model(model, names, colors.get(model, "")),
-                Cell(str(about["family"])),
+                Cell(str(about["family"]) + _mark(about, "family")),
                 Cell(magnitude(about["parameters"]), _order(about["parameters"])),
-                _text(about["pretraining_dataset"], NOT_STATED),
+                _text(about["pretraining_dataset"], NOT_STATED, _mark(about, "pretraining")),
                 Cell(magnitude(about["pretraining_images"]), _order(about["pretraining_images"])),
                 *(cells.get(model, EMPTY) for _, cells in columns),
             )
         )
     head = ("model", "family", "parameters", "trained on", "images", *(heading for heading, _ in columns))
     note = "Accuracy is top-1, in percent; small print is the 95% interval."
+    if models["inferred"].notna().any():
+        note += f" {INFERRED} marks what the config does not say: inferred from the architecture, or from timm's tag."
     return _table("glance", "Models at a glance", head, rows, "accuracy", note)
 
 
@@ -488,8 +491,14 @@ def _reproduced(row: Mapping, names: Names) -> tuple[Cell, ...]:
     )
 
 
-def _text(value: object, missing: str = MISSING) -> Cell:
-    return Cell(str(value) if given(value) else missing)
+def _text(value: object, missing: str = MISSING, mark: str = "") -> Cell:
+    return Cell(f"{value}{mark}" if given(value) else missing)
+
+
+def _mark(about: Mapping, what: str) -> str:
+    """A mark where a fact of a model (``family`` or ``pretraining``) is inferred."""
+    inferred = about["inferred"]
+    return INFERRED if given(inferred) and what in inferred.split(", ") else ""
 
 
 def _order(value: object) -> float | str:

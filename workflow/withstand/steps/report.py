@@ -18,10 +18,9 @@ def write_report(
     """Write the report of a study.
 
     Args:
-        spec: ``study``, ``seed``, ``config`` (the whole config), ``models`` (by id: ``label``, ``family``, ``color``,
-            ``pretraining``), ``datasets`` (by id: ``label``, ``kind``, ``samples``, ``size``, ``policy``,
-            ``families``), ``gates`` and ``without_gate`` (a text by model), ``reference`` (dataset), ``baseline``
-            (model) and ``margin`` (a share).
+        spec: ``study``, ``seed``, ``config`` (the whole config), ``models`` (by id: ``label``, ``color``),
+            ``datasets`` (by id: ``label``, ``kind``, ``samples``, ``size``, ``policy``, ``families``), ``gates`` and
+            ``without_gate`` (a text by model), ``reference`` (dataset), ``baseline`` (model) and ``margin`` (a share).
         tables: Parquet files, named as tables are; those that a study has not are left out of the page, and so are
             rows without a value.
         figures: a file of each figure, SVG, PNG or CSV; the other two lie beside it.

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 
 from withstand import rehearsed
 from withstand.files import atomic_output
+from withstand.lineage import kind_of
 from withstand.metrics import answers
 from withstand.metrics.accuracy import accuracy_rows
+from withstand.metrics.attacks import doubts
 from withstand.metrics.calibration import calibration_rows
 from withstand.metrics.conditions import CLEAN, modes_of, read_conditions, sample_ids
 from withstand.metrics.shape_bias import shape_bias_rows
@@ -51,21 +53,27 @@ MODELS = pa.schema(
         ("model", pa.string()),
         ("architecture", pa.string()),
         ("family", pa.string()),
+        ("kind", pa.string()),
         ("parameters", pa.int64()),
         ("flops", pa.int64()),
         ("depth", pa.int64()),
         ("input_size", pa.int64()),
         ("patch_size", pa.float64()),
+        ("grid", pa.int64()),
         ("outputs", pa.int64()),
         ("label_space", pa.string()),
         ("pretraining_dataset", pa.string()),
         ("pretraining_images", pa.int64()),
+        ("inferred", pa.string()),
         ("precision", pa.string()),
         ("weights", pa.string()),
         ("weights_sha256", pa.string()),
     ]
 )
-"""One model a row: the facts of its card and what the config says of it. A patch size is in pixels of the input."""
+"""One model a row: the facts of its card and what the config says of it. A patch size is the side of square patches, in
+pixels of the input, and ``grid`` the number of patches along the longer side. ``kind`` is what claims count a model as:
+ViT, ResNet, or none. ``inferred`` names what the config does not say and the architecture or timm's tag does: family,
+pretraining, or both with a comma."""
 
 FACTS = ("parameters", "flops", "depth", "outputs", "label_space")
 """What the table of models takes from cards as it is; the card of a model that failed may not have it."""
@@ -135,8 +143,9 @@ def tabulate_shape_bias(predictions: Sequence[Path], output: Path) -> None:
     write_table(pd.concat(tables) if tables else pd.DataFrame(columns=SHAPE_BIAS.names), SHAPE_BIAS, output)
 
 
-def warnings(accuracy: Path, failures: Path) -> list[str]:
-    """What a reader of the tables should know first: models that failed, and versions of libraries that mix."""
+def warnings(accuracy: Path, failures: Path, attacks: Path) -> list[str]:
+    """What a reader of the tables should know first: models that failed, versions of libraries that mix, and attacks
+    whose results are doubtful. A study without attacks has no table of them."""
     lines = []
     failed = read_frame(failures, FAILURES.names)
     for (model, reason), sets in failed.groupby(["model", "reason"], sort=False):
@@ -145,27 +154,32 @@ def warnings(accuracy: Path, failures: Path) -> list[str]:
     if len(versions) > 1:
         mixed = "; ".join(", ".join(f"{name} {number}" for name, number in found.items()) for found in versions)
         lines.append(f"results of different versions stand in one table: {mixed}")
-    return lines
+    return lines + (doubts(read_frame(attacks), read_notes(attacks)) if attacks.exists() else [])
 
 
 def tabulate_models(cards: Sequence[Path], descriptions: Mapping[str, Mapping], output: Path) -> None:
-    """Write the table of models from their cards and what the config says of them (family, pre-training)."""
+    """Write the table of models from their cards and what is known of them before (see :meth:`config.Study.about`)."""
     write_table(pd.DataFrame([_model_row(read_card(path), descriptions) for path in cards]), MODELS, output)
 
 
 def _model_row(card: Mapping, descriptions: Mapping[str, Mapping]) -> dict:
     about = descriptions.get(card["model"], {})
     pretraining = about.get("pretraining") or {}
-    size, grid = card.get("preprocessing", {}).get("input_size"), card.get("grid")
+    architecture = card.get("architecture", {})
+    kind = about.get("kind") or kind_of(None, architecture.get("timm_module"))  # of a user's own function
+    grid, patch = card.get("grid"), card.get("patch_size") or (None, None)
     weights = card.get("weights") or {}
     return {
         "model": card["model"],
-        "architecture": card.get("architecture", {}).get("name"),
+        "architecture": architecture.get("name"),
         "family": about.get("family") or "other",
-        "input_size": size,
-        "patch_size": size / max(grid) if size and grid else None,
+        "kind": None if kind == "other" else kind,
+        "input_size": card.get("preprocessing", {}).get("input_size"),
+        "patch_size": patch[0] if patch[0] == patch[1] else None,
+        "grid": max(grid) if grid else None,
         "pretraining_dataset": pretraining.get("dataset"),
         "pretraining_images": pretraining.get("images"),
+        "inferred": ", ".join(about.get("inferred", ())) or None,
         "precision": about.get("precision", "float32"),
         "weights": weights.get("file"),
         "weights_sha256": weights.get("sha256"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,10 +13,17 @@ import pyarrow as pa
 
 from withstand.datasets.registry import open_source
 from withstand.metrics.attacks import attack_rows, spatial_rows, transfer_rows
-from withstand.metrics.patch_alignment import edge_ratios, geometric_mean, has_both, patch_borders, ratios
+from withstand.metrics.patch_alignment import (
+    edge_ratios,
+    geometric_mean,
+    has_both,
+    own_patches,
+    patch_borders,
+    ratios,
+)
 from withstand.parquet import read_frame, read_schema, read_table
 from withstand.perturbations import PerturbationFile
-from withstand.predictions import LABEL_MODES, METADATA, read_facts
+from withstand.predictions import LABEL_MODES, METADATA, read_doubts, read_facts
 from withstand.steps.models import read_card
 from withstand.steps.tabulate import SHAPE_BIAS, write_table
 
@@ -75,13 +83,13 @@ pixels of the model's input."""
 
 
 def tabulate_attacks(predictions: Sequence[Path], output: Path) -> None:
-    """Write the table of all models under the attacks made for them.
+    """Write the table of all models under the attacks made for them; its metadata says which results are doubtful.
 
     Args:
         predictions: on clean and on perturbed images, of all models.
     """
     clean, attacked = _split(predictions)
-    tables, failures = [], []
+    tables, failures, doubts = [], [], []
     for path, facts in attacked:
         names = {"model": facts["model"], "dataset": facts["dataset"]}
         reason = facts.get("failure") or _failure(clean[facts["model"]])
@@ -90,7 +98,8 @@ def tabulate_attacks(predictions: Sequence[Path], output: Path) -> None:
             continue
         rows = attack_rows(_answers(clean[facts["model"]]), _answers(path), facts["attack"].get("steps", 1))
         tables.append(rows.assign(**names, **_about(facts["attack"]), policy=facts["policy"]))
-    _write(tables, ATTACKS, failures, output)
+        doubts += [names | {"attack": facts["attack"]["name"], "doubt": doubt} for doubt in read_doubts(path)]
+    _write(tables, ATTACKS, failures, output, doubts=doubts)
 
 
 def tabulate_transfer(transfers: Sequence[Path], clean: Sequence[Path], output: Path) -> None:
@@ -166,23 +175,30 @@ _BLOCK = 64
 def _alignment_rows(
     file: PerturbationFile, card: Mapping, foreground: Callable, patch_sizes: Sequence[int]
 ) -> list[dict]:
-    """The rows of one file. ``foreground`` gives the mask of a sample, or None."""
-    size, side = file.read(slice(0, 1)).shape[1], card["preprocessing"]["input_size"]
-    own = side / card["grid"][0] if card.get("grid") else None
-    patches = {patch: patch * size / side for patch in sorted({*patch_sizes, *([own] if own else [])})}
+    """The rows of one file, of the pixels that the model sees.
+
+    Args:
+        foreground: gives the mask of a sample, or None.
+    """
+    whole = file.read(slice(0, 1)).shape[1]
+    scale = whole / card["preprocessing"]["input_size"]
+    own, seen_by_model = own_patches(card)
+    size = math.floor(seen_by_model * scale)
+    patches = {patch: patch * scale for patch in sorted({*patch_sizes, *([own] if own else [])})}
     patches = {patch: seen for patch, seen in patches.items() if has_both(size, seen)}
     found: dict[tuple, list[np.ndarray]] = {}
     for start in range(0, len(file.sample_ids), _BLOCK):
         part = slice(start, start + _BLOCK)
-        changes = file.read(part).astype(np.float32)
+        changes = file.read(part)[:, :size, :size].astype(np.float32)
         magnitudes = np.abs(changes).mean(3)
         for patch, seen in patches.items():
             borders = ratios(magnitudes[:, 1:-1, 1:-1], patch_borders(size, seen))
             found.setdefault(("border_ratio", patch), []).append(borders)
             found.setdefault(("edge_ratio", patch), []).append(edge_ratios(changes, seen))
         masks = [foreground(sample_id) for sample_id in file.sample_ids[part]]
-        if masks[0] is not None and masks[0].shape == (size, size):
-            found.setdefault(("foreground_ratio", None), []).append(ratios(magnitudes, np.stack(masks)))
+        if masks[0] is not None and masks[0].shape == (whole, whole):
+            shown = np.stack(masks)[:, :size, :size]
+            found.setdefault(("foreground_ratio", None), []).append(ratios(magnitudes, shown))
     return [
         {"metric": metric, "patch_size": patch, "own": patch == own if patch else None} | geometric_mean(values)
         for (metric, patch), values in found.items()
@@ -203,7 +219,7 @@ def _failure(clean: Path) -> str | None:
 
 def _answers(path: Path) -> pd.DataFrame:
     """The columns of predictions that tables of attacks are made of."""
-    wanted = ["sample_id", "loss", "fell_at", "l2", "target", "top5_all"]
+    wanted = ["sample_id", "loss", "fell_at", "l2", "target", "without_gradient", "top5_all"]
     wanted += [f"correct_{mode}" for mode in LABEL_MODES]
     there = read_schema(path).names
     return read_table(path, columns=[name for name in wanted if name in there]).to_pandas()
