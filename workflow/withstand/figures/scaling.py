@@ -24,7 +24,7 @@ from withstand.figures.sets import (
     short,
 )
 from withstand.figures.style import MUTED, Style, footnote
-from withstand.metrics.trends import power_law
+from withstand.metrics.trends import line_of
 
 PANEL, GAP, LINE = (1.6, 1.6), 0.55, 0.15
 """Width and height of a panel, what is between panels, and the height of a line of a panel's key, in inches."""
@@ -49,7 +49,7 @@ def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fitted(rows: pd.DataFrame) -> pd.DataFrame:
-    line = power_law(rows["parameters"].to_numpy(dtype=float), rows["error"].to_numpy()) or {}
+    line = line_of(rows) or {}
     names = {"slope": "slope", "slope_low": "low", "slope_high": "high", "intercept": "intercept"}
     return rows.assign(**{column: line.get(key, np.nan) for column, key in names.items()})
 
