@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from withstand.metrics.calibration import BINS
+from withstand.metrics.calibration_error import BINS
 from withstand.report import protocol, sentences
 from withstand.report.figures import DETAILS, ROOM, alternative, embedded, kind_of, pictures, slim
 from withstand.report.formats import Names, basis, interval, listed, magnitude, p_value, share, signed

@@ -84,7 +84,8 @@ class Evidence:
     tables: Mapping[str, pd.DataFrame]
 
     def rows(self, table: str, **wanted) -> pd.DataFrame:
-        """Rows with such values, None for those without one; of the label mode that figures show, where it matters."""
+        """Rows with such values, None for those without one; of the label mode that figures show, where it matters.
+        What has no interval decides nothing, and is left out."""
         found = self.tables.get(table)
         if found is None or found.empty:
             return pd.DataFrame(columns=["model", *wanted])
@@ -92,7 +93,7 @@ class Evidence:
             found = found[found[column].isna() if value is None else found[column] == value]
         if "label_mode" in found and "label_mode" not in wanted:
             found = found[found["label_mode"].isin(MAIN_MODES)]
-        return found[found["value"].notna()] if "value" in found else found
+        return found[found[["value", "low"]].notna().all(axis=1)] if "value" in found else found
 
     @property
     def models(self) -> pd.DataFrame:

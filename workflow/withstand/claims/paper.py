@@ -16,6 +16,7 @@ import pandas as pd
 
 from withstand.claims.evidence import RESNET, VIT, Estimate, Evidence, difference, kind_of, mean
 from withstand.metrics.conditions import CLEAN
+from withstand.metrics.trends import FEWEST_MODELS
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 
@@ -366,7 +367,7 @@ CLAIMS = (
         "rank correlation of the models' accuracies on clean and on shifted images; its interval must be above zero",
         "correlation",
         clean_predicts_shifted,
-        "four models or more with different accuracies on clean images, and a shifted set",
+        f"{FEWEST_MODELS} models or more with different accuracies on clean images, and a shifted set",
         above_zero,
         "models",
     ),
@@ -397,7 +398,7 @@ CLAIMS = (
         "log-log slope of error against parameters of ResNets minus that of ViTs of all patch sizes",
         "slope",
         vits_scale_better,
-        "three sizes of ViTs and three of ResNets of the same pre-training",
+        f"{FEWEST_MODELS} ViTs and {FEWEST_MODELS} ResNets of the same pre-training, each of three sizes or more",
         above_zero,
         "models",
     ),

@@ -249,7 +249,8 @@ def _tabulated(study: Results, one: str, other: str, conflicts: set[str]) -> lis
 
 
 def _unpaired(mine: pd.DataFrame, theirs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Values that both have, compared by their intervals."""
+    """Values that both have with intervals, compared by these."""
+    mine, theirs = (found[found["low"].notna()] for found in (mine, theirs))
     both = mine.merge(theirs, on=list(keys), suffixes=("", "_other"))
     others = both[["value_other", "low_other", "high_other"]].set_axis(["value", "low", "high"], axis=1)
     found = apart(both[["value", "low", "high"]], others)

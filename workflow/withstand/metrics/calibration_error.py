@@ -99,7 +99,7 @@ def calibration_error(conditions: Sequence[Binned]) -> tuple[float, float, float
     by_image = np.mean([each.signed for each in conditions], axis=0, dtype=np.float64)
     clustered = max(by_image.var(ddof=1) / images / variances.sum() - 1, 0.0) if variances.any() else 0.0
     spread = (sizes**2 + errors**2 - means**2 + clustered * (errors * known) ** 2).sum(1)
-    low, high = _accepted(measured, expected, np.sqrt(spread), truths)
+    low, high = _accepted(measured, expected, np.sqrt(np.maximum(spread, 1e-18)), truths)
     return value, min(low, value), max(high, value)
 
 

@@ -132,7 +132,7 @@ def _estimate(value: float, without: np.ndarray, model: str, reference: str, dou
         return {"value": value, "low": value, "high": value, "reason": None}
     low, high = NONE if told else jackknife_interval(value, without)
     few = None if math.isfinite(low) else "a single image"
-    return {"value": value, "low": low, "high": high, "reason": _reason(reference, told) if told else few}
+    return {"value": value, "low": low, "high": high, "reason": _reason(told) if told else few}
 
 
 def _alexnet(relative: bool, images: int) -> np.ndarray:
@@ -162,7 +162,7 @@ def _doubt(errors: np.ndarray, *, relative: bool) -> str | None:
     return None
 
 
-def _reason(reference: str, doubts: Mapping[str, str]) -> str:
-    """'vit makes too few errors under fog, snow'."""
+def _reason(doubts: Mapping[str, str]) -> str:
+    """'the reference makes too few errors under fog, snow'."""
     named = {doubt: [name for name, other in doubts.items() if other == doubt] for doubt in doubts.values()}
-    return "; ".join(f"{reference} {doubt} under {', '.join(names)}" for doubt, names in named.items())
+    return "; ".join(f"the reference {doubt} under {', '.join(names)}" for doubt, names in named.items())
