@@ -51,8 +51,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
             )
             for _, row in own.iterrows():
                 interval_point(axis, height, row, colors[model], filled=row["condition"] == "clean")
-        ends = rows[["value", "high"]].to_numpy()
-        axis.set_xlim(0, 1.06 * np.nanmax(ends.astype(float)))
+        ends = rows[["value", "high"]].to_numpy(dtype=float)
+        axis.set_xlim(0, 1.06 * ends[np.isfinite(ends)].max())
         axis.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0) if metric == "ece" else ScalarFormatter())
         axis.set_xlabel(METRICS[metric])

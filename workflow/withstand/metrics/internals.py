@@ -118,13 +118,13 @@ def over_draws(correct: np.ndarray, *, complete: bool, fewest: int = FEWEST_MASK
     """The mean over draws of the same images: value, low, high, n, images, draws, standard_error, lowest, highest.
 
     Args:
-        correct: bool (draws, conditions, images).
+        correct: bool (draws, images) or (draws, conditions, images).
         complete: whether the draws are all there are, not a sample of them.
         fewest: draws of a sample for the mean to have an interval.
     """
     found, draws = proportion(correct), correct.reshape(len(correct), -1).mean(1)
     if not complete:
-        cells = correct.mean(1)
+        cells = correct.reshape(len(draws), -1, correct.shape[-1]).mean(1)
         low, high = crossed_wilson(cells) if len(draws) >= fewest and cells.shape[1] > 1 else NONE
         found |= {"low": low, "high": high}
     error = draws.std(ddof=1) / math.sqrt(len(draws)) if len(draws) > 1 and not complete else None

@@ -304,7 +304,8 @@ def corruption_errors(tables: Tables, names: Names) -> list[Sentence]:
         found += extremes(group, names, subject, "corruption_error", CORRUPTION_ERROR)
         for (reason, none), rows in _reasons(group.assign(none=group["value"].isna()), ["none"]):
             what = "value" if none else "interval"
-            text = f"{capital(kind)} against {names.model(reference)} on {place} has no {what}: {reason}."
+            against = f"against {names.model(reference)} on {place}"
+            text = f"{kind.replace('relative', 'Relative')} {against} has no {what}: {reason}."
             found.append(Sentence(text, "corruption_error", tuple(_records(rows))))
     return found
 
