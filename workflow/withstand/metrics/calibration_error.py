@@ -54,8 +54,8 @@ class Binned:
     def of(cls, confidence: np.ndarray, correct: np.ndarray) -> Binned:
         """From the probability of each answer, and whether it is right (images).
 
-        A bin's variance is at least that of answers which are as often right as their probability says: of few answers
-        all may be right.
+        A bin's variance is that of answers which are as often right as their probability says, and where the gap is
+        plainly not chance that seen, if it is larger: of few answers all may be right.
         """
         images = len(confidence)
         bins = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
@@ -68,7 +68,8 @@ class Binned:
         count = counts[filled]
         gaps = sums[filled]
         seen = (squares[filled] - gaps**2 / count) * count / np.maximum(count - 1, 1)
-        variances = np.maximum(seen, chances[filled]) / images**2
+        chance = chances[filled]
+        variances = np.where(gaps**2 > 4 * chance, np.maximum(seen, chance), chance) / images**2
         return cls(gaps / images, variances, (np.sign(sums)[bins] * apart).astype(np.float32))
 
 
