@@ -123,7 +123,7 @@ def run() -> Iterator[Coverage]:
 
 
 def write(rows: Sequence[Coverage]) -> None:
-    """Write the table of all situations, as data and as a page."""
+    """Write the table of situations, as data and as a page."""
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(asdict(rows[0])), lineterminator="\n")
         writer.writeheader()
@@ -497,6 +497,7 @@ def _of_calibration() -> Iterator[Situation]:
             "images",
             partial(_ece, 1000, about, 5),
             partial(_true_ece, about),
+            "the part of chance is known to a few percent of itself, which pooling does not make less",
         )
     for metric, name in (("brier", "Brier score"), ("nll", "NLL")):
         for scale, temperature, about in (
