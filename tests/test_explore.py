@@ -30,8 +30,8 @@ from withstand.explore.export import latex, page
 from withstand.explore.headlines import headlines, told
 from withstand.explore.query import Database
 from withstand.metrics.comparisons import paired_test
-from withstand.results import PREDICTION_KEYS
 from withstand.metrics.intervals import paired_interval
+from withstand.results import PREDICTION_KEYS
 from withstand.steps.tabulate import MODELS, SHAPE_BIAS, join_summaries, summarise, write_table
 from withstand.steps.tabulate_attacks import ATTACKS, TRANSFER
 from withstand.steps.tabulate_statistics import CLAIMS, CORRUPTION_ERROR, EFFECTIVE_ROBUSTNESS, tabulate_comparisons
