@@ -21,12 +21,11 @@ rule tabulate_comparisons:
     conda:
         "../envs/withstand.yaml"
     params:
-        seed=study.seed,
         code=code_digest("withstand.steps.tabulate_statistics:tabulate_comparisons"),
     message:
         "Comparing every pair of models"
     shell:
-        "withstand tabulate-comparisons {input:q} --seed {params.seed} --output {output:q} > {log:q} 2>&1"
+        "withstand tabulate-comparisons {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_corruption_error:
@@ -42,13 +41,12 @@ rule tabulate_corruption_error:
     conda:
         "../envs/withstand.yaml"
     params:
-        seed=study.seed,
         references=dag.statistics.reference_options,
         code=code_digest("withstand.steps.tabulate_statistics:tabulate_corruption_error"),
     message:
         "Tabulating corruption errors"
     shell:
-        "withstand tabulate-corruption-error {input:q} --seed {params.seed} {params.references:q}"
+        "withstand tabulate-corruption-error {input:q} {params.references:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 

@@ -31,7 +31,14 @@ from withstand.images import ImageFile
 from withstand.inference import Forward
 from withstand.internals import GramProtocol, LesionProtocol, LimitProtocol, Shuffled
 from withstand.interventions import Lesion, PatchToClass, RandomAttention, intervene, local_pairs, random_pairs
-from withstand.metrics.internals import _same_mask, lesion_rows, over_draws, proportion
+from withstand.metrics.internals import (
+    FEWEST_CHOICES,
+    FEWEST_MASKS,
+    _same_mask,
+    lesion_rows,
+    over_draws,
+    proportion,
+)
 from withstand.metrics.intervals import clustered_wilson, wilson
 from withstand.metrics.similarity import similarity_rows
 from withstand.predictions import read_facts
@@ -609,6 +616,16 @@ def test_intervals_over_draws():
     assert np.ptp([over_draws(scattered, complete=False)[end] for end in ("low", "high")]) > 0.3
     assert np.ptp([over_draws(scattered, complete=True)[end] for end in ("low", "high")]) < 0.15
     assert over_draws(scattered, complete=True)["standard_error"] is None
+
+
+@pytest.mark.parametrize("fewest", [FEWEST_MASKS, FEWEST_CHOICES])
+def test_few_draws_have_a_range_and_no_interval(fewest):
+    correct = np.random.default_rng(0).random((fewest, 1, 50)) < 0.6
+    enough = over_draws(correct, complete=False, fewest=fewest)
+    few = over_draws(correct[1:], complete=False, fewest=fewest)
+    assert enough["low"] < enough["value"] < enough["high"]
+    assert np.isnan([few["low"], few["high"]]).all()
+    assert few["lowest"] < few["value"] < few["highest"]
 
 
 @pytest.fixture(scope="module")

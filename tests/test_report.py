@@ -12,19 +12,28 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from withstand.metrics.calibration import BINS
+from withstand.metrics.calibration_error import BINS
 from withstand.report import protocol, sentences
 from withstand.report.figures import DETAILS, ROOM, TEXT, alternative, embedded, kind_of, pictures, slim
 from withstand.report.formats import Names, basis, interval, listed, magnitude, p_value, share, signed
 from withstand.report.page import question, title
 from withstand.report.sentences import Sentence, difference, extremes
-from withstand.report.tables import by_corruption, calibration, comparisons, glance, reproduction, trends
+from withstand.report.tables import (
+    by_corruption,
+    calibration,
+    comparisons,
+    corruption_errors,
+    effective_robustness,
+    glance,
+    reproduction,
+    trends,
+)
 from withstand.report.tables import claims as claims_table
 from withstand.steps.report import write_report
 from withstand.steps.tabulate import ACCURACY, FAILURES, MODELS, SHAPE_BIAS, write_table
 from withstand.steps.tabulate_attacks import ATTACKS, SPATIAL
 from withstand.steps.tabulate_internals import ATTENTION_LIMIT
-from withstand.steps.tabulate_statistics import CLAIMS, COMPARISONS, TRENDS
+from withstand.steps.tabulate_statistics import CLAIMS, COMPARISONS, CORRUPTION_ERROR, EFFECTIVE_ROBUSTNESS, TRENDS
 
 NAMES = Names(
     {"vit": "ViT/8", "cnn": "ResNet", "few": "ResNet, 4k images"}, {"test": "test set", "shifted": "renditions"}
@@ -43,6 +52,8 @@ SCHEMAS = {
     "claims": CLAIMS,
     "trends": TRENDS,
     "attention_limit": ATTENTION_LIMIT,
+    "corruption_error": CORRUPTION_ERROR,
+    "effective_robustness": EFFECTIVE_ROBUSTNESS,
 }
 
 
@@ -329,7 +340,7 @@ def test_corruption_errors_are_ranked_without_the_reference_of_the_study():
         ]
 
     found = errors("cnn", vit=90.0, few=143.6, cnn=100.0) + errors("AlexNet", vit=60.0, few=80.0, cnn=55.0)
-    assert texts(sentences.corruption_errors({"corruption_error": pd.DataFrame(found)}, NAMES)) == [
+    assert texts(sentences.corruption_errors({"corruption_error": _table("corruption_error", found)}, NAMES)) == [
         "Of the models other than ResNet, by mCE against it on test set, ViT/8 is the best: 90.0% [85.0, 95.0];"
         " ResNet, 4k images the worst: 143.6% [138.6, 148.6] (120 images).",
         "By mCE against AlexNet on test set, ResNet is the best: 55.0% [50.0, 60.0];"
@@ -346,13 +357,50 @@ def test_corrupted_images_are_ranked_beside_their_own_clean_ones():
     ]
 
 
+def test_what_cannot_be_estimated_is_said_in_words():
+    """Every table that has reasons: a sentence with each, no number that is none, and nothing without a reason."""
+    few, over = "too few models: 6 of 10", {"dataset": "shifted", "family": "clean", "label_mode": "all"}
+    over |= {"policy": "stored", "n": 6, "reason": few}
+    slope = over | {"metric": "slope", "group": "ViT", "value": -0.2}
+    effective = over | {"metric": "effective_robustness", "model": "vit", "reference": "test", "images": 60}
+    error = {
+        **{"model": "vit", "dataset": "test", "label_mode": "all", "policy": "stored", "reference": "cnn"},
+        **{"metric": "mce", "n": 600, "images": 120},
+    }
+    none = error | {"reason": "the reference makes no error under fog"}
+    unsure = error | {"metric": "relative_mce", "value": 412.0, "reason": "the reference loses too little under snow"}
+    found = {
+        "trends": _table("trends", [over | {"metric": "spearman"}, slope]),
+        "effective_robustness": _table("effective_robustness", [effective]),
+        "corruption_error": _table("corruption_error", [none, unsure]),
+    }
+    said = texts([*sentences.shift(found, NAMES), *sentences.sizes(found, NAMES)])
+    assert said == [
+        f"What accuracy on clean images predicts on renditions, this study cannot tell: {few}.",
+        f"Whether models keep their ranks on renditions, this study cannot tell: {few}.",
+        f"Whether errors of ViT fall with size, this study cannot tell: {few}.",
+    ]
+    assert texts(sentences.corruption_errors(found, NAMES)) == [
+        "mCE against ResNet on test set has no value: the reference makes no error under fog.",
+        "By relative mCE against ResNet on test set, ViT/8 has 412.0% (120 images, 5 conditions).",
+        "Relative mCE against ResNet on test set has no interval: the reference loses too little under snow.",
+    ]
+    made = [trends(found, NAMES), effective_robustness(found, NAMES, {}), *corruption_errors(found, NAMES, {})]
+    told = " ".join([*said, *(str(table) for table in made)])
+    assert few in made[0].rows[0][4].interval and few in made[1].note
+    assert made[2].rows[0][1].about == "the reference makes no error under fog"
+    assert "nan" not in told and " inf" not in told
+
+
 def test_pretraining_that_is_not_stated_is_said_so():
-    about = {"dataset": "test", "family": "clean", "label_mode": "all", "policy": "stored", "value": -0.2, "n": 3}
+    about = {"dataset": "test", "family": "clean", "label_mode": "all", "policy": "stored", "value": -0.2, "n": 12}
+    about |= {"low": -0.3, "high": -0.1}
     found = [about | {"metric": "slope", "group": "ViT"}, about | {"metric": "spearman"}]
     tables = {"trends": _table("trends", found)}
     assert [line[2].text for line in trends(tables, NAMES).rows] == ["not stated", "any"]
     assert texts(sentences.sizes(tables, NAMES)) == [
-        "Errors of ViT (pre-training not stated) fall with size on test set: log-log slope −0.20 (3 models)."
+        "Errors of ViT (pre-training not stated) fall with size on test set: log-log slope −0.20 [−0.30, −0.10]"
+        " (12 models)."
     ]
     unknown = model("cnn", "ResNet", pretraining_dataset=None, pretraining_images=None)
     tables = {"models": _table("models", [model("vit"), unknown])}

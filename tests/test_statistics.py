@@ -1,22 +1,32 @@
 """Statistics of a study, against closed forms, scipy and plain loops."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from withstand import predictions
 from withstand.metrics import answers
 from withstand.metrics.answers import Answers, read_answers
-from withstand.metrics.bootstrap import percentile_interval, resampled_means
 from withstand.metrics.calibration import calibration_rows
+from withstand.metrics.calibration_error import Binned, calibration_error
 from withstand.metrics.comparisons import comparison_rows, matched_interval
 from withstand.metrics.conditions import Condition, read_conditions, sample_ids
 from withstand.metrics.corruption_error import ALEXNET, corruption_error_rows, has_imagenet_c
+from withstand.metrics.intervals import (
+    crossed_wilson,
+    jackknife_interval,
+    mean_interval,
+    paired_interval,
+    skewed_mean_interval,
+    wilson,
+)
 from withstand.metrics.trends import (
+    FEWEST_MODELS,
     effective_robustness,
     effective_robustness_rows,
     of_smallest_patches,
@@ -62,6 +72,18 @@ def ece_by_loops(probabilities, labels):
     return total
 
 
+def hall_by_root_finding(values):
+    """The ends where Hall's transformation of Student's statistic, which grows, reaches Student's quantiles."""
+    n, skewness = len(values), stats.skew(values)
+
+    def transformed(t):
+        return t + skewness * t**2 / (3 * n**0.5) + skewness**2 * t**3 / (27 * n) + skewness / (6 * n**0.5)
+
+    quantile = stats.t.ppf(0.975, n - 1)
+    ends = [optimize.brentq(lambda t, q=q: transformed(t) - q, -1e3, 1e3) for q in (quantile, -quantile)]
+    return [values.mean() - end * stats.sem(values) for end in ends]
+
+
 def test_calibration_of_a_condition():
     given, probabilities, labels = condition(0)
     rows = calibration_rows([given]).set_index("metric")
@@ -69,23 +91,62 @@ def test_calibration_of_a_condition():
     brier = ((probabilities - one_hot) ** 2).sum(1)
     nll = -np.log(probabilities[np.arange(len(labels)), labels])
     # float32 columns
-    assert rows.loc["ece", "value"] == pytest.approx(ece_by_loops(probabilities, labels), abs=1e-6)
+    assert rows.loc["ece_plug_in", "value"] == pytest.approx(ece_by_loops(probabilities, labels), abs=1e-6)
+    assert rows.loc["ece", "low"] <= rows.loc["ece", "value"] < rows.loc["ece_plug_in", "value"]
     for metric, values in (("brier", brier), ("nll", nll)):
-        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        low, high = hall_by_root_finding(values)
         assert tuple(rows.loc[metric, ["value", "low", "high"]]) == pytest.approx((values.mean(), low, high), rel=1e-5)
     assert (rows["n"] == 500).all()
 
 
-def test_the_interval_of_the_calibration_error_covers():
-    """Of a model that is 0.1 too sure of itself everywhere, its calibration error is 0.1."""
-    covered, generator = 0, np.random.default_rng(2)
+def test_a_mean_without_skewness_has_students_interval():
+    values = np.r_[np.arange(50.0), -np.arange(50.0)]
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert skewed_mean_interval(values) == pytest.approx((low, high))
+    assert mean_interval(values) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("interval", [mean_interval, skewed_mean_interval, paired_interval])
+def test_a_single_value_has_no_interval(interval):
+    assert np.isnan(interval(np.array([0.5]))).all()
+
+
+def test_losses_of_images_that_are_nearly_all_right_have_no_interval():
+    """What the tail of losses is like, only wrong answers tell."""
+    given, *_ = condition(0)
+    right = np.ones(500, dtype=bool)
+    for wrong, has in ((0, False), (2, False), (3, True)):
+        right[:wrong] = False
+        rows = calibration_rows([replace(given, correct=right.copy())]).set_index("metric")
+        assert rows.loc[["nll", "brier"], ["low", "high"]].notna().all(axis=None) == has
+
+
+def ece_of(confidence, correct):
+    return calibration_error([Binned.of(confidence, correct)])
+
+
+@pytest.mark.parametrize("images", [100, 2000])
+def test_chance_is_no_calibration_error(images):
+    """Of a calibrated model the measured error is above zero, the more the fewer images; the interval knows."""
+    generator, covered, values = np.random.default_rng(2), 0, []
     for _ in range(300):
-        confidence = generator.uniform(0.45, 0.95, size=400).astype(np.float32)
-        correct = generator.random(400) < confidence - 0.1
-        rows = calibration_rows([Condition("clean", "clean", 0, correct, *[confidence] * 4)]).set_index("metric")
-        covered += rows.loc["ece", "low"] <= 0.1 <= rows.loc["ece", "high"]
-    # binomial(300, 0.95) is above 273 with 99.8%; small bins add an upward bias, which costs a little
-    assert covered >= 265
+        confidence = generator.uniform(0.3, 0.95, size=images)
+        value, low, high = ece_of(confidence, generator.random(images) < confidence)
+        covered += low <= 0 <= high
+        values.append(value)
+    # binomial(300, 0.95) is between 273 and 296 with 99.7%
+    assert 273 <= covered <= 296
+    measured = 0.65 * math.sqrt(2 / math.pi / images) * 3
+    assert np.mean(values) < measured / 3
+
+
+def test_a_calibration_error_that_is_plain_is_that_measured():
+    generator = np.random.default_rng(2)
+    confidence = generator.uniform(0.45, 0.95, size=40_000)
+    value, low, high = ece_of(confidence, generator.random(40_000) < confidence - 0.1)
+    # the standard error of 40,000 hits with a chance of 0.6
+    assert value == pytest.approx(0.1, abs=4 * math.sqrt(0.24 / 40_000))
+    assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.24 / 40_000), rel=0.1)
 
 
 def test_pooled_calibration_is_the_mean_over_conditions_clustered_by_image():
@@ -93,14 +154,17 @@ def test_pooled_calibration_is_the_mean_over_conditions_clustered_by_image():
     rows = calibration_rows([condition(0)[0], *given])
     single = rows[rows["severity"].notna() & (rows["corruption"] == "a")]
     whole = rows[rows["family"].isna() & rows["severity"].isna()].set_index("metric")
-    for metric, values in single.groupby("metric")["value"]:
+    for metric, values in single[single["metric"] != "ece"].groupby("metric")["value"]:
         assert whole.loc[metric, "value"] == pytest.approx(values.mean(), rel=1e-6)
     assert tuple(whole.loc["nll", ["n", "images"]]) == (1500, 500)
     # three copies of one condition tell no more than one
     copies = calibration_rows([condition(1, "a", severity)[0] for severity in (1, 2, 3)])
     one = copies[(copies["severity"] == 1) & (copies["corruption"] == "a")].set_index("metric")
     all_three = copies[copies["family"].isna() & copies["severity"].isna()].set_index("metric")
-    assert np.allclose(all_three[["low", "high"]], one[["low", "high"]], rtol=1e-6)
+    losses = ["nll", "brier"]
+    assert np.allclose(all_three.loc[losses, ["low", "high"]], one.loc[losses, ["low", "high"]], rtol=1e-6)
+    # what chance adds is a little less sure in copies, which the variance of what is linear in gaps does not count
+    assert np.allclose(all_three.loc["ece", ["low", "high"]], one.loc["ece", ["low", "high"]].astype(float), atol=0.01)
 
 
 def model_answers(*right, corruption="clean", trials=1, models=None, ids=None):
@@ -114,7 +178,7 @@ def test_mcnemar_is_exact():
     """Of 15 images that only one of two models got right, 12 are the one's: twice the binomial tail."""
     first = np.r_[np.ones(12), np.zeros(3), np.ones(80), np.zeros(25)]
     second = np.r_[np.zeros(12), np.ones(3), np.ones(80), np.zeros(25)]
-    row = comparison_rows(model_answers(first, second), seed=0).iloc[0]
+    row = comparison_rows(model_answers(first, second)).iloc[0]
     tail = sum(math.comb(15, k) for k in range(4)) / 2**15
     assert (row["only_model"], row["only_other"], row["test"]) == (12, 3, "mcnemar")
     assert row["p"] == pytest.approx(2 * tail)
@@ -137,7 +201,7 @@ def test_the_interval_of_matched_proportions_covers():
 def test_holm_over_all_pairs():
     generator = np.random.default_rng(1)
     given = model_answers(*(generator.random((4, 200)) < [[0.9], [0.85], [0.7], [0.6]]))
-    rows = comparison_rows(given, seed=0)
+    rows = comparison_rows(given)
     assert len(rows) == 6
     ordered = rows.sort_values("p")
     expected = np.maximum.accumulate(np.minimum(ordered["p"] * np.arange(6, 0, -1), 1))
@@ -148,13 +212,13 @@ def test_means_over_corruptions_are_paired_by_image():
     generator = np.random.default_rng(3)
     hard = generator.binomial(5, generator.beta(1, 1, size=400))
     ahead = np.minimum(hard + (generator.random(400) < 0.2), 5)
-    rows = comparison_rows(model_answers(ahead, hard, corruption="fog", trials=5), seed=0)
+    rows = comparison_rows(model_answers(ahead, hard, corruption="fog", trials=5))
     difference = (ahead - hard) / 5
     low, high = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
     row = rows.iloc[0]
     assert row["value"] == pytest.approx(difference.mean())
-    # 2,000 resamples: the standard error of a percentile is about a twentieth of the interval's half-width
-    assert (row["low"], row["high"]) == pytest.approx((low, high), abs=0.12 * (high - low))
+    # half an image is added on each side: of 400, 80 of which differ by 0.2
+    assert (row["low"], row["high"]) == pytest.approx((low, high), abs=0.05 * (high - low))
     assert row["p"] == pytest.approx(stats.ttest_1samp(difference, 0).pvalue)
     assert row["test"] == "paired t"
 
@@ -163,27 +227,47 @@ def test_many_pairs_can_differ_under_corruption():
     """With thirty models the adjusted p-value of a difference that is plain to see is small."""
     generator = np.random.default_rng(5)
     skill = np.linspace(0.3, 0.9, 30)[:, None]
-    rows = comparison_rows(model_answers(*generator.binomial(5, skill, (30, 500)), corruption="fog", trials=5), seed=0)
+    rows = comparison_rows(model_answers(*generator.binomial(5, skill, (30, 500)), corruption="fog", trials=5))
     assert len(rows) == 435
     assert rows.loc[rows["value"].abs() > 0.3, "p_holm"].max() < 1e-6
 
 
 def test_few_differing_images_are_tested_by_their_signs():
     ahead = model_answers([5, 5, 5, 1, 1], [3, 3, 3, 1, 1], corruption="fog", trials=5)
-    row = comparison_rows(ahead, seed=0).iloc[0]
+    row = comparison_rows(ahead).iloc[0]
     assert (row["test"], row["p"]) == ("signs", pytest.approx(2 / 2**3))
 
 
-def test_resamples_are_seeded_and_shared():
-    values = np.random.default_rng(0).normal(size=(300, 2))
-    values[:, 1] = values[:, 0] + 0.25
-    means = resampled_means(values, (0, "test"), resamples=500)
-    assert np.array_equal(means, resampled_means(values, (0, "test"), resamples=500))
-    assert not np.array_equal(means, resampled_means(values, (1, "test"), resamples=500))
-    # float32
-    assert np.allclose(means[:, 1] - means[:, 0], 0.25, atol=1e-6)
-    assert means[:, 0].std() == pytest.approx(values[:, 0].std() / math.sqrt(300), rel=0.12)
-    assert percentile_interval(np.arange(101.0), 99.0) == pytest.approx((2.5, 99.0))
+@pytest.mark.parametrize("differing", [0, 1, 2])
+def test_hardly_any_differing_image_is_no_proof(differing):
+    right = np.full(100, 3)
+    ahead = right + (np.arange(100) < differing)
+    row = comparison_rows(model_answers(ahead, right, corruption="fog", trials=5)).iloc[0]
+    assert row["low"] < 0 < row["high"]
+    assert (row["test"], row["p"]) == ("signs", pytest.approx(min(1, 2 / 2**differing)))
+
+
+def test_the_jackknife_of_a_mean_is_students():
+    values = np.random.default_rng(0).exponential(size=40)
+    without = (values.sum() - values) / 39
+    assert jackknife_interval(values.mean(), without) == pytest.approx(mean_interval(values))
+    assert np.isnan(jackknife_interval(1.0, np.array([1.0, np.inf, 1.0]))).all()
+
+
+def test_draws_that_do_not_differ_leave_the_interval_of_the_images():
+    right = np.arange(200) < 140
+    low, high = crossed_wilson(np.tile(right, (8, 1)))
+    n = 199 * (1.959964 / stats.t.ppf(0.975, 199)) ** 2  # the variance estimate divides by n - 1
+    assert (low, high) == pytest.approx(wilson(0.7 * n, n), abs=1e-6)
+
+
+def test_few_draws_that_differ_have_students_interval():
+    """All images are answered alike: the draws are the sample."""
+    shares = np.array([0.5, 0.55, 0.45, 0.52, 0.48])
+    low, high = crossed_wilson(np.repeat(shares[:, None], 2000, axis=1))
+    expected = stats.ttest_1samp(shares, 0).confidence_interval(0.95)
+    # Wilson's and Student's differ by the square of the half-width
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-3)
 
 
 def imagenet_c(models, images=2000, seed=0):
@@ -207,8 +291,8 @@ def test_corruption_errors_against_alexnet():
     assert has_imagenet_c(given)
     rows = pd.concat(
         [
-            corruption_error_rows(given, None, alexnet=True, seed=0),
-            corruption_error_rows(given, None, baseline="alexnet", seed=0),
+            corruption_error_rows(given, None, alexnet=True),
+            corruption_error_rows(given, None, baseline="alexnet"),
         ]
     )
     mce = rows[rows["corruption"].isna()].set_index(["reference", "model"])
@@ -226,7 +310,7 @@ def test_corruption_errors_against_alexnet():
 def test_relative_errors_are_what_is_lost():
     clean = model_answers([1] * 9 + [0], [1] * 8 + [0] * 2)
     fog = model_answers([5] * 7 + [0] * 3, [5] * 4 + [0] * 6, corruption="fog", trials=5)
-    rows = corruption_error_rows(fog, clean, baseline="m1", seed=0)
+    rows = corruption_error_rows(fog, clean, baseline="m1")
     rows = rows[rows["model"] == "m0"].fillna({"corruption": "mean"}).set_index(["metric", "corruption"])["value"]
     assert rows["ce", "fog"] == pytest.approx(100 * 0.3 / 0.6)
     assert rows["relative_ce", "fog"] == pytest.approx(100 * (0.3 - 0.1) / (0.6 - 0.2))
@@ -234,12 +318,37 @@ def test_relative_errors_are_what_is_lost():
     assert rows["relative_mce", "mean"] == pytest.approx(rows["relative_ce", "fog"])
 
 
-def test_a_reference_that_loses_nothing_gives_no_relative_error():
-    clean = model_answers([1] * 10, [1] * 10)
+def test_what_a_reference_is_too_good_for_is_said():
+    """No value without errors to divide by, no interval where they may be chance, and the reason in words."""
+    clean = model_answers(*[[1] * 10] * 2)
     fog = model_answers([5] * 10, [4] * 10, corruption="fog", trials=5)
-    rows = corruption_error_rows(fog, clean, baseline="m0", seed=0)
-    assert rows["value"].isna().all()
-    assert corruption_error_rows(fog, clean, baseline="none", seed=0).empty
+    none = corruption_error_rows(fog, clean, baseline="m0")
+    assert none["value"].isna().all() and none[["low", "high"]].isna().all(axis=None)
+    assert set(none.loc[none["metric"].isin(["ce", "mce"]), "reason"]) == {"the reference makes no error under fog"}
+    assert set(none.loc[none["metric"].isin(["relative_ce", "relative_mce"]), "reason"]) == {
+        "the reference loses nothing under fog"
+    }
+    few = model_answers([4] + [5] * 9, [4] * 10, corruption="fog", trials=5)
+    rows = corruption_error_rows(few, None, baseline="m0").set_index(["model", "metric"])
+    assert rows.loc[("m1", "mce"), "value"] == pytest.approx(1000)
+    assert rows.loc[("m1", "mce"), ["low", "high"]].isna().all()
+    assert rows.loc[("m1", "mce"), "reason"] == "the reference makes too few errors under fog"
+    assert tuple(rows.loc[("m0", "mce"), ["value", "low", "high"]]) == (100, 100, 100)
+    assert corruption_error_rows(fog, clean, baseline="none").empty
+
+
+def test_no_table_of_corruption_errors_holds_infinity():
+    """Baselines from no error at all to many: what is there is finite, and where nothing is there is a reason."""
+    generator = np.random.default_rng(0)
+    for rate in (0.0, 0.002, 0.01, 0.05, 0.3):
+        right = generator.binomial(5, [[1 - rate], [0.7]], size=(2, 120))
+        clean = generator.binomial(1, [[1 - rate / 2], [0.8]], size=(2, 120))
+        rows = corruption_error_rows(
+            model_answers(*right, corruption="fog", trials=5), model_answers(*clean), baseline="m0"
+        )
+        found = rows[["value", "low", "high"]].astype(float)
+        assert not np.isinf(found).any(axis=None)
+        assert (found.isna().any(axis=1) == rows["reason"].notna()).all()
 
 
 def test_alexnet_stands_only_where_all_of_imagenet_c_is():
@@ -255,14 +364,14 @@ def test_more_corruptions_than_imagenet_c_has_change_nothing_against_alexnet():
     more = {"spatter": np.zeros((2, 200), dtype=np.int16)}
     wider = Answers(KEYS, given.models, given.ids, {**given.right, **more}, {**given.trials, "spatter": 5})
     assert has_imagenet_c(wider)
-    rows, expected = (corruption_error_rows(each, None, alexnet=True, seed=0) for each in (wider, given))
+    rows, expected = (corruption_error_rows(each, None, alexnet=True) for each in (wider, given))
     pd.testing.assert_frame_equal(rows, expected)
 
 
 def test_models_without_clean_answers_have_errors_and_no_relative_ones():
     clean = model_answers([1, 1, 0], models=["m1"], ids=["i0", "i1", "i9"])
     fog = model_answers([5, 0, 0, 5], [5, 0, 0, 0], corruption="fog", trials=5)
-    rows = corruption_error_rows(fog, clean, baseline="m1", seed=0)
+    rows = corruption_error_rows(fog, clean, baseline="m1")
     assert set(rows.loc[rows["metric"] == "mce", "model"]) == {"m0", "m1"}
     relative = rows[rows["metric"] == "relative_mce"]
     assert (relative["model"].tolist(), relative["images"].tolist()) == (["m1"], [2])
@@ -345,11 +454,11 @@ def test_a_model_that_failed_on_a_family_is_not_compared_under_corruptions(tmp_p
     for name, files in {"whole": whole, "broken": [*whole, tmp_path / "noise"]}.items():
         summarise(files, *(tmp_path / kind / f"{name}.parquet" for kind in ("accuracy", "calibration", "images")))
     images = [tmp_path / f"images/{name}.parquet" for name in ("whole", "broken")]
-    tabulate_comparisons(images, 0, tmp_path / "comparisons")
+    tabulate_comparisons(images, tmp_path / "comparisons")
     rows = pd.read_parquet(tmp_path / "comparisons")
     assert set(rows["family"]) == {"clean"}
     assert set(rows["label_mode"]) == {"all", "subset"}
-    tabulate_corruption_error(images, 0, tmp_path / "errors", baseline="whole")
+    tabulate_corruption_error(images, tmp_path / "errors", baseline="whole")
     rows = pd.read_parquet(tmp_path / "errors")
     assert set(rows["model"]) == {"whole"}
     assert set(rows["metric"]) == {"ce", "mce", "relative_ce", "relative_mce"}
@@ -360,56 +469,80 @@ def test_a_model_that_failed_on_a_family_is_not_compared_under_corruptions(tmp_p
 def test_one_model_is_compared_with_none(tmp_path):
     clean = predicted(tmp_path / "clean", "clean", [0], seed=0)
     summarise([clean], *(tmp_path / kind / "one.parquet" for kind in ("accuracy", "calibration", "images")))
-    tabulate_comparisons([tmp_path / "images/one.parquet"], 0, tmp_path / "comparisons")
-    tabulate_corruption_error([tmp_path / "images/one.parquet"], 0, tmp_path / "errors")
+    tabulate_comparisons([tmp_path / "images/one.parquet"], tmp_path / "comparisons")
+    tabulate_corruption_error([tmp_path / "images/one.parquet"], tmp_path / "errors")
     assert pd.read_parquet(tmp_path / "comparisons").empty
     assert pd.read_parquet(tmp_path / "errors").empty
 
 
 def test_rank_correlation():
-    first, second = np.array([0.1, 0.4, 0.3, 0.8]), np.array([1.0, 2.0, 3.0, 4.0])
-    found = rank_correlation(first, second)
-    assert found["value"] == pytest.approx(0.8)
-    # of 24 orders one is perfect and three have 0.8, and as many are the other way round
-    assert found["p"] == pytest.approx(8 / 24)
-    perfect = rank_correlation(first, first**2)
-    assert perfect["value"] == 1 and perfect["low"] < 0, "four models in perfect order are no proof"
-    half = 1.959964 * math.sqrt((1 + 0.8**2 / 2) / (4 - 3))
-    assert found["low"] == pytest.approx(math.tanh(math.atanh(0.8) - half), abs=1e-6)
-    assert rank_correlation(first[:3], second[:3]) is None
-    assert rank_correlation(np.ones(5), np.arange(5)) is None
     many = np.random.default_rng(0).normal(size=(2, 30))
-    expected = stats.spearmanr(*many)
-    found = rank_correlation(*many)
+    many[1] += many[0]
+    found, expected = rank_correlation(*many), stats.spearmanr(*many)
     assert (found["value"], found["p"]) == pytest.approx((expected.statistic, expected.pvalue))
+    half = 1.959964 * math.sqrt((1 + found["value"] ** 2 / 2) / 27)
+    assert found["low"] == pytest.approx(math.tanh(math.atanh(found["value"]) - half), abs=1e-6)
+    perfect = rank_correlation(many[0], many[0] ** 3)
+    assert perfect["value"] == 1 and perfect["low"] < 1
+    assert rank_correlation(np.ones(12), np.arange(12)) == {"n": 12, "reason": "all models are equally accurate"}
+
+
+FEW = [3, 6, 9]
+
+
+@pytest.mark.parametrize("models", FEW)
+def test_no_statistic_over_few_models(models):
+    """However their points lie: no value of a correlation or of effective robustness, no interval and p of a slope."""
+    points = np.linspace(0.4, 0.8, models)
+    reason = f"too few models: {models} of {FEWEST_MODELS}"
+    assert rank_correlation(points, points**2) == {"n": models, "reason": reason}
+    assert effective_robustness(points, points**2, 1000) == [{"n": models - 1, "reason": reason}] * models
+    line = power_law(1e6 * np.arange(1, models + 1), 1 - points, np.full(models, 0.01))
+    assert line["reason"] == reason and not {"low", "high", "p"} & set(line)
 
 
 def test_power_law():
-    parameters = np.array([1e6, 4e6, 9e6, 2e7])
-    found = power_law(parameters, 3 * parameters**-0.2)
-    assert (found["slope"], math.exp(found["intercept"])) == pytest.approx((-0.2, 3))
-    noisy = 3 * parameters**-0.2 * np.exp([0.1, -0.1, 0.05, 0])
+    parameters = np.geomspace(1e6, 1e9, 10)
+    exact = power_law(parameters, 3 * parameters**-0.2, np.zeros(10))
+    assert (exact["slope"], math.exp(exact["intercept"])) == pytest.approx((-0.2, 3))
+    noisy = 3 * parameters**-0.2 * np.exp(np.random.default_rng(0).normal(0, 0.1, size=10))
     fit = stats.linregress(np.log(parameters), np.log(noisy))
-    half = stats.t(2).ppf(0.975) * fit.stderr
-    found = power_law(parameters, noisy)
-    assert (found["low"], found["high"], found["n"]) == pytest.approx((fit.slope - half, fit.slope + half, 4))
-    assert power_law(parameters[:2], noisy[:2]) is None
-    assert power_law(np.array([1e6, 1e6, 2e6]), noisy[:3]) is None, "two sizes"
-    assert power_law(parameters[:3], np.array([0.1, 0.0, 0.2])) is None, "no error has no logarithm"
-    assert power_law(np.array([0.0, 1e6, 2e6]), noisy[:3]) is None, "nor have no parameters"
+    half = stats.t(8).ppf(0.975) * fit.stderr
+    found = power_law(parameters, noisy, np.full(10, 0.001))
+    assert (found["low"], found["high"], found["n"]) == pytest.approx((fit.slope - half, fit.slope + half, 10))
+    assert found["p"] == pytest.approx(fit.pvalue)
+    none = np.zeros(3)
+    assert power_law(parameters[:2], noisy[:2], none[:2]) is None
+    assert power_law(np.array([1e6, 1e6, 2e6]), noisy[:3], none) is None, "two sizes"
+    assert power_law(parameters[:3], np.array([0.1, 0.0, 0.2]), none) is None, "no error has no logarithm"
+    assert power_law(np.array([0.0, 1e6, 2e6]), noisy[:3], none) is None, "nor have no parameters"
+
+
+def test_points_on_a_line_are_no_surer_than_their_images():
+    """The slope of ten errors of 1,000 images each, by drawing the images anew."""
+    parameters, generator = np.geomspace(1e6, 1e9, 10), np.random.default_rng(0)
+    errors = 3 * parameters**-0.2
+    sampling = np.sqrt((1 - errors) / (1000 * errors))
+    found = power_law(parameters, errors, sampling)
+    drawn = np.log(generator.binomial(1000, errors, size=(4000, 10)) / 1000)
+    slopes = np.polyfit(np.log(parameters), drawn.T, 1)[0]
+    # 4,000 draws: the spread is known to 1.1%
+    assert (found["high"] - found["low"]) / 2 == pytest.approx(1.96 * slopes.std(), rel=0.05)
+    assert found["p"] > stats.linregress(np.log(parameters), np.log(errors)).pvalue
 
 
 def test_effective_robustness_is_beyond_the_line_of_the_others():
-    clean = np.array([0.6, 0.7, 0.75, 0.8, 0.85])
+    clean = np.linspace(0.5, 0.9, 12)
     line = 1 / (1 + np.exp(-(np.log(clean / (1 - clean)) * 0.8 - 0.5)))
     shifted = line.copy()
     shifted[2] += 0.1
     found = effective_robustness(clean, shifted, images=10_000)
     assert found[2]["value"] == pytest.approx(0.1, abs=1e-9)
     assert found[2]["predicted"] == pytest.approx(line[2])
-    assert found[2]["n"] == 4
+    assert found[2]["n"] == 11
     assert found[0]["low"] < 0 < found[0]["high"], "the others lie about the line that the one bends"
-    assert effective_robustness(clean[:3], shifted[:3], 100) is None
+    same = effective_robustness(np.full(12, 0.5), shifted, 100)
+    assert {each["reason"] for each in same} == {"all models are equally accurate on clean images"}
 
 
 def accuracy_table(values):
@@ -421,6 +554,7 @@ def accuracy_table(values):
             rows.append(
                 {"model": model, "dataset": dataset, "family": family, "corruption": corruption, "severity": severity}
                 | {"label_mode": "all", "policy": "stored", "metric": "accuracy", "value": value, "images": 1000}
+                | dict(zip(("low", "high"), wilson(1000 * value, 1000), strict=True))
             )
     return pd.DataFrame(rows)
 
@@ -432,32 +566,67 @@ def test_lines_take_the_smallest_patches_of_each_size():
     assert of_smallest_patches(models.assign(patch_size=np.nan)).all()
 
 
-def test_trends_of_a_study():
-    sizes = {"s": 1e6, "m": 4e6, "l": 1.6e7, "x": 6.4e7}
-    values = {model: [1 - 2 * size**-0.25, 1 - 4 * size**-0.25, 1 - 8 * size**-0.25] for model, size in sizes.items()}
-    accuracy = accuracy_table(values)
-    models = pd.DataFrame(
+def described(sizes):
+    return pd.DataFrame(
         {"model": list(sizes), "parameters": list(sizes.values()), "family": "ViT", "patch_size": 8.0}
         | {"pretraining_dataset": "big", "pretraining_images": 1000}
     )
+
+
+SIZES = {f"m{number}": size for number, size in enumerate(np.geomspace(1e6, 1e8, 10))}
+VALUES = {model: [1 - 2 * size**-0.25, 1 - 4 * size**-0.25, 1 - 8 * size**-0.25] for model, size in SIZES.items()}
+
+
+def test_trends_of_a_study():
+    accuracy, models = accuracy_table(VALUES), described(SIZES)
     rows = trend_rows(accuracy, models, "test")
     ranks = rows[rows["metric"] == "spearman"]
     assert {(row.dataset, row.family == "clean") for row in ranks.itertuples()} == {("other", True), ("test", False)}
     assert np.allclose(ranks["value"], 1)
-    assert set(ranks["models"]) == {"s,m,l,x"}
+    assert set(ranks["models"]) == {",".join(SIZES)}
     assert set(trend_rows(accuracy, models, "test", ["other"])["dataset"]) == {"test", "other"}
     same_images = trend_rows(accuracy, models, "test", ["other"])
     assert set(same_images.loc[same_images["metric"] == "spearman", "dataset"]) == {"test"}
     slopes = rows[rows["metric"] == "slope"]
     assert len(slopes) == 3
     assert np.allclose(slopes["value"], -0.25)
+    assert slopes[["low", "high", "p"]].notna().all(axis=None)
     assert set(slopes["group"]) == {"ViT"}
-    resized = accuracy.assign(policy=["model", "corrupt_after_resize", "model"] * 4)
+    resized = accuracy.assign(policy=["model", "corrupt_after_resize", "model"] * 10)
     assert len(trend_rows(resized, models, "test")) == len(rows), "clean images have a policy of their own"
     own = accuracy.assign(policy=resized["policy"], value=0.5)
     own = own[own["family"].isna()].assign(family="noise", corruption="clean", severity=0)
     shown = effective_robustness_rows(pd.concat([resized, own]), "test")
-    assert not len(shown[shown["family"].isna()]), "the clean images under the same policy, which are all the same"
+    assert shown.loc[shown["family"].isna(), "value"].isna().all(), "clean images of the same policy, all the same"
     effective = effective_robustness_rows(accuracy, "test")
-    assert len(effective) == 8
+    assert len(effective) == 20 and effective["value"].notna().all()
     assert set(effective["reference"]) == {"test"}
+
+
+@pytest.mark.parametrize("models", FEW)
+def test_tables_of_trends_say_that_models_are_too_few(models):
+    some = dict(list(SIZES.items())[:models])
+    accuracy = accuracy_table({model: VALUES[model] for model in some})
+    trends, effective = trend_rows(accuracy, described(some), "test"), effective_robustness_rows(accuracy, "test")
+    assert set(trends["metric"]) == {"spearman", "slope"}
+    for rows in (trends, effective):
+        assert set(rows["reason"]) == {f"too few models: {models} of {FEWEST_MODELS}"}
+        assert not {"low", "high", "p"} & set(rows.dropna(axis=1, how="all").columns)
+    assert trends.loc[trends["metric"] == "spearman", "value"].isna().all()
+    assert np.allclose(trends.loc[trends["metric"] == "slope", "value"].astype(float), -0.25)
+    assert set(effective["n"]) == {models - 1}
+
+
+def test_accuracies_over_other_classes_are_not_compared():
+    """Over a dataset's own classes there is clean accuracy of the same images, under corruption, and of no others."""
+    accuracy = accuracy_table(VALUES)
+    both = pd.concat([accuracy, accuracy[accuracy["dataset"] == "other"].assign(label_mode="subset")])
+    both = pd.concat([both, accuracy[accuracy["dataset"] == "test"].assign(label_mode="subset")])
+    for table in (trend_rows(both, described(SIZES), "test"), effective_robustness_rows(both, "test")):
+        rows = table[table["metric"] != "slope"]
+        subset = rows["label_mode"] == "subset"
+        other = subset & (rows["dataset"] == "other")
+        assert other.any() and (subset & ~other).any()
+        assert rows.loc[other, "value"].isna().all()
+        assert set(rows.loc[other, "reason"]) == {"no accuracy on clean images over the same classes"}
+        assert rows.loc[~other, "value"].notna().all()

@@ -572,26 +572,24 @@ def join_summaries(summaries: tuple[Path, ...], output: Path) -> None:
 
 @main.command()
 @click.argument("images", type=INPUT, nargs=-1, required=True)
-@seed_option
 @output_option
-def tabulate_comparisons(images: tuple[Path, ...], seed: int, output: Path) -> None:
+def tabulate_comparisons(images: tuple[Path, ...], output: Path) -> None:
     """Compare every pair of models on the same images.
 
     IMAGES say how often each image was right (see summarise), one file a model, named by the model.
     """
     from withstand.steps.tabulate_statistics import tabulate_comparisons as run
 
-    run(images, seed, output)
+    run(images, output)
 
 
 @main.command()
 @click.argument("images", type=INPUT, nargs=-1, required=True)
 @click.option("--baseline", help="The model whose errors are 100%.")
 @click.option("--imagenet", multiple=True, help="A dataset of ImageNet's images, where AlexNet's errors are 100% too.")
-@seed_option
 @output_option
 def tabulate_corruption_error(
-    images: tuple[Path, ...], baseline: str | None, imagenet: tuple[str, ...], seed: int, output: Path
+    images: tuple[Path, ...], baseline: str | None, imagenet: tuple[str, ...], output: Path
 ) -> None:
     """Write errors under corruption in percent of a reference's, and their mean (mCE).
 
@@ -599,7 +597,7 @@ def tabulate_corruption_error(
     """
     from withstand.steps.tabulate_statistics import tabulate_corruption_error as run
 
-    run(images, seed, output, baseline=baseline, imagenet=imagenet)
+    run(images, output, baseline=baseline, imagenet=imagenet)
 
 
 @main.command()

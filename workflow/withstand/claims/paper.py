@@ -139,7 +139,7 @@ CLAIMS = (
         "smallest patches; all of one pre-training set",
         "slope",
         vits_scale_better,
-        "three sizes of ViTs and three of ResNets of the same pre-training",
+        f"{FEWEST_MODELS} ViTs and {FEWEST_MODELS} ResNets of the same pre-training, each of three sizes or more",
         above_zero,
         "models",
     ),

@@ -24,7 +24,7 @@ from withstand.explore.headlines import ALL_CORRUPTIONS, KEYS, SHARES, by_corrup
 from withstand.explore.headlines import told as headline_text
 from withstand.metrics.answers import Answers, read_answers
 from withstand.metrics.comparisons import comparison_rows, paired_test
-from withstand.metrics.intervals import LEVEL, mean_interval, mover
+from withstand.metrics.intervals import LEVEL, Z, mover, paired_interval
 from withstand.results import Results, ResultsError, models_of
 
 UNPAIRED = "intervals"
@@ -94,7 +94,7 @@ def compare_models(study: Results, one: str, other: str) -> Comparison:
     found = _headlines(study, conflicts)
     mine, theirs = (found[found["model"] == name].drop(columns="model") for name in names)
     files = {name: _answers(study, name) for name in names}
-    paired = _paired(files, _seed(study), conflicts) or _tabulated(study, *names, conflicts)
+    paired = _paired(files, conflicts) or _tabulated(study, *names, conflicts)
     rows = _joined(pd.DataFrame(paired), _unpaired(mine, theirs, KEYS), KEYS)
     return Comparison(names, _adjusted(rows), _only_one_has(names, mine, theirs))
 
@@ -114,7 +114,7 @@ def compare_studies(one: Results, other: Results) -> Comparison:
     paired = []
     for model in shared:
         files = dict(zip(names, (_answers(study, model) for study in (one, other)), strict=True))
-        paired += [{"model": model} | row for row in _paired(files, _seed(one), conflicts)]
+        paired += [{"model": model} | row for row in _paired(files, conflicts)]
     rows = _joined(pd.DataFrame(paired), _unpaired(mine, theirs, ("model", *KEYS)), ("model", *KEYS))
     left_out = _other_corruptions(one, other)
     places = rows[["model", "dataset", "policy", "condition"]].itertuples(index=False, name=None)
@@ -173,16 +173,12 @@ def apart(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     low, high = mover(*ends)
     facing = np.where(difference > 0, difference - low, high - difference)
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(difference == 0, 0.0, np.abs(difference) / facing) * stats.norm.ppf(0.5 + LEVEL / 2)
+        z = np.where(difference == 0, 0.0, np.abs(difference) / facing) * Z
     return pd.DataFrame({"difference": difference, "low": low, "high": high, "p": 2 * stats.norm.sf(z)})
 
 
 def _answers(study: Results, model: str) -> Path:
     return study.folder / "tables" / "images" / f"{model}.parquet"
-
-
-def _seed(study: Results) -> int:
-    return study.run.get("config", {}).get("seed", 0)
 
 
 def _cue_conflicts(*studies: Results) -> set[str]:
@@ -200,7 +196,7 @@ def _headlines(study: Results, conflicts: set[str]) -> pd.DataFrame:
     return found[~unfit].fillna({"label_mode": "", "policy": ""})
 
 
-def _paired(files: Mapping[str, Path], seed: int, conflicts: set[str]) -> list[dict]:
+def _paired(files: Mapping[str, Path], conflicts: set[str]) -> list[dict]:
     """Accuracies of two on the same images; none where one's answers are not at hand."""
     if not all(path.is_file() for path in files.values()):
         return []
@@ -208,13 +204,13 @@ def _paired(files: Mapping[str, Path], seed: int, conflicts: set[str]) -> list[d
     for answers in read_answers(files):
         keys = dict(answers.keys)
         if len(answers.models) == 2 and len(answers.ids) > 1 and keys["dataset"] not in conflicts:
-            found = _clean(answers, seed) if answers.is_clean else _corrupted(answers)
+            found = _clean(answers) if answers.is_clean else _corrupted(answers)
             rows += [keys | {"metric": "accuracy", "n": len(answers.ids)} | row for row in found]
     return rows
 
 
-def _clean(answers: Answers, seed: int) -> Iterator[dict]:
-    row = comparison_rows(answers, seed).iloc[0]
+def _clean(answers: Answers) -> Iterator[dict]:
+    row = comparison_rows(answers).iloc[0]
     shares = answers.shares().mean(axis=1)
     yield {"condition": "clean", "value": shares[0], "other_value": shares[1], "difference": row["value"]} | {
         key: row[key] for key in ("low", "high", "test", "p")
@@ -225,7 +221,7 @@ def _corrupted(answers: Answers) -> Iterator[dict]:
     shares = {name: right / answers.trials[name] for name, right in answers.right.items()}
     for condition, (one, other) in {ALL_CORRUPTIONS: answers.shares(), **shares}.items():
         differences = one - other
-        low, high = mean_interval(differences)
+        low, high = paired_interval(differences)
         test, p = paired_test(differences)
         yield {"condition": condition, "value": one.mean(), "other_value": other.mean()} | (
             {"difference": differences.mean(), "low": low, "high": high, "test": test, "p": p}
@@ -253,7 +249,8 @@ def _tabulated(study: Results, one: str, other: str, conflicts: set[str]) -> lis
 
 
 def _unpaired(mine: pd.DataFrame, theirs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Values that both have, compared by their intervals."""
+    """Values that both have with intervals, compared by these."""
+    mine, theirs = (found[found["low"].notna()] for found in (mine, theirs))
     both = mine.merge(theirs, on=list(keys), suffixes=("", "_other"))
     others = both[["value_other", "low_other", "high_other"]].set_axis(["value", "low", "high"], axis=1)
     found = apart(both[["value", "low", "high"]], others)

@@ -61,14 +61,12 @@ def told(metric: str, value: float, *, signed: bool = False) -> str:
 
 def with_interval(metric: str, value: float, low: float, high: float, *, signed: bool = False) -> str:
     """A value with its interval, where it has one: ``82.3 [80.1, 84.2]``."""
-    if pd.isna(low):
-        return told(metric, value, signed=signed)
-    value, low, high = (told(metric, number, signed=signed) for number in (value, low, high))
-    return f"{value} [{low}, {high}]"
+    value, *ends = (told(metric, number, signed=signed) for number in (value, low, high))
+    return f"{value} [{', '.join(ends)}]" if all(ends) else value
 
 
 def _rows(summary: Summary, table: pd.DataFrame) -> pd.DataFrame:
-    rows = table[table["metric"].isin(summary.metrics)]
+    rows = table[table["metric"].isin(summary.metrics) & table["value"].notna()]
     rows = rows.assign(condition=[summary.condition(row) for row in rows.itertuples()])
     return rows[rows["condition"].notna()].reindex(columns=COLUMNS).reset_index(drop=True)
 

@@ -51,8 +51,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
             )
             for _, row in own.iterrows():
                 interval_point(axis, height, row, colors[model], filled=row["condition"] == "clean")
-        ends = rows[["value", "high"]].to_numpy()
-        axis.set_xlim(0, 1.06 * ends[np.isfinite(ends)].max())  # of one image, the interval has no end
+        ends = rows[["value", "high"]].to_numpy(dtype=float)
+        axis.set_xlim(0, 1.06 * ends[np.isfinite(ends)].max())
         axis.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0) if metric == "ece" else ScalarFormatter())
         axis.set_xlabel(METRICS[metric])
@@ -60,5 +60,5 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     note = f"{style.dataset(data['dataset'].iloc[0])}: {int(data['images'].max()):,} images; {choices(data)}."
     if data["condition"].nunique() > 1:
         note += "\nFilled: clean images; hollow: mean over all corruptions and severities."
-    footnote(figure, f"{note} Bars are 95% Student intervals over images. Less is better.")
+    footnote(figure, f"{note} Bars are 95% intervals over images. Less is better.")
     return figure

@@ -124,7 +124,7 @@ def _name(axis: Axes, models: list[str], looks: dict, style: Style, numbers: boo
 
 
 def _note(data: pd.DataFrame, style: Style, numbers: bool) -> str:
-    tests = {"mcnemar": "McNemar's exact test", "bootstrap": "a paired bootstrap"}
+    tests = {"mcnemar": "McNemar's exact test", "paired t": "Student's paired test", "signs": "the test over all signs"}
     used = " and ".join(words for test, words in tests.items() if test in set(data["test"]))
     both = data["condition"].nunique() > 1
     images = "" if both else f"{'Clean images' if 'clean' in set(data['condition']) else 'Mean over corruptions'}. "

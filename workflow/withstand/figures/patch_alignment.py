@@ -48,7 +48,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         about = data[data["attack"] == attack].iloc[0]
         row[0].set_title(f"{words(attack)}, {about['eps']}", loc="left", fontweight="bold")
     for axis, metric in zip(axes[-1], metrics, strict=True):
-        bounds = data.loc[data["metric"] == metric, ["low", "high"]].to_numpy()
+        bounds = data.loc[data["metric"] == metric, ["value", "low", "high"]].to_numpy(dtype=float)
         bounds = bounds[np.isfinite(bounds)]
         axis.set_xlim(min([0.9, *bounds - 0.02]), max([1.1, *bounds + 0.02]))
         axis.xaxis.set_major_locator(MaxNLocator(4))
@@ -72,8 +72,6 @@ def _ratios(
     sides = list(markers) if rows["patch_size"].notna().any() else [None]
     for height, model in enumerate(models):
         for _, row in rows[rows["model"] == model].iterrows():
-            if pd.isna(row["low"]):  # of one image
-                continue
             has_side = row["patch_size"] in markers
             number = sides.index(row["patch_size"]) if has_side else 0
             offset = (number - (len(sides) - 1) / 2) * min(0.26, 0.6 / len(sides))

@@ -24,7 +24,7 @@ from withstand.figures.sets import (
     short,
 )
 from withstand.figures.style import MUTED, Style, footnote
-from withstand.metrics.trends import of_smallest_patches, power_law
+from withstand.metrics.trends import FEWEST_MODELS, line_of, of_smallest_patches
 
 PANEL, GAP, LINE = (1.6, 1.6), 0.55, 0.15
 """Width and height of a panel, what is between panels, and the height of a line of a panel's key, in inches."""
@@ -37,8 +37,8 @@ FEWEST_TICKS = 3
 
 def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """One row a model and set, ``error`` with its interval and, where the family has three sizes or more after the same
-    pre-training, the ``slope`` of its line with ``slope_low`` and ``slope_high``, and ``intercept``, both of natural
-    logarithms. Models without parameters have no place on a logarithmic axis."""
+    pre-training, the ``slope`` of its line and ``intercept``, both of natural logarithms, and for ten models or more
+    ``slope_low`` and ``slope_high``. Models without parameters have no place on a logarithmic axis."""
     rows = by_set(accuracy, models).merge(models[["model", "patch_size"]], on="model")
     rows = rows[rows["parameters"] > 0]
     if rows.empty:
@@ -49,8 +49,7 @@ def select(accuracy: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fitted(rows: pd.DataFrame) -> pd.DataFrame:
-    taken = rows[of_smallest_patches(rows)]
-    line = power_law(taken["parameters"].to_numpy(dtype=float), taken["error"].to_numpy()) or {}
+    line = line_of(rows[of_smallest_patches(rows)]) or {}
     names = {"slope": "slope", "slope_low": "low", "slope_high": "high", "intercept": "intercept"}
     return rows.assign(**{column: line.get(key, np.nan) for column, key in names.items()})
 
@@ -142,7 +141,8 @@ def _panel(axis: Axes, rows: pd.DataFrame, looks: dict) -> None:
         first = points.iloc[0]
         if pd.notna(first["slope"]):
             ends = np.array([points["parameters"].min(), points["parameters"].max()], dtype=float)
-            axis.plot(ends, np.exp(first["intercept"]) * ends ** first["slope"], color=color, linewidth=1.3, zorder=2)
+            told = {"linewidth": 1.3} if pd.notna(first["slope_low"]) else {"linewidth": 0.9, "linestyle": (0, (4, 3))}
+            axis.plot(ends, np.exp(first["intercept"]) * ends ** first["slope"], color=color, zorder=2, **told)
     axis.grid()
 
 
@@ -167,7 +167,7 @@ def _key(axis: Axes, rows: pd.DataFrame, looks: dict) -> None:
     for family, points in rows.groupby("family"):
         first, (color, marker) = points.iloc[0], looks[family]
         slope, low, high = (f"{first[name]:.2f}" for name in ("slope", "slope_low", "slope_high"))
-        fitted = "" if pd.isna(first["slope"]) else f" {slope} [{low}, {high}]".replace("-", "\N{MINUS SIGN}")
+        fitted = "" if pd.isna(first["slope_low"]) else f" {slope} [{low}, {high}]".replace("-", "\N{MINUS SIGN}")
         look = {"color": color, "marker": marker, "markersize": 5, "linestyle": "none"}
         handles.append(Line2D([], [], label=family + fitted, **look))
     axis.legend(
@@ -213,9 +213,11 @@ def _note(data: pd.DataFrame) -> str:
     lines = " No family has three sizes after the same pre-training, which a line needs."
     if data["slope"].notna().any():
         lines = (
-            " Lines and slopes, with 95% intervals (Student), are fitted to the logarithms for families of three sizes"
-            " or more."
+            " Lines are fitted to the logarithms for families of three sizes or more; dashed ones only describe fewer"
+            f" than {FEWEST_MODELS} models, too few for a slope."
         )
+    if data["slope_low"].notna().any():
+        lines += " Slopes have 95% intervals, over models and images."
     whole = ""
     if (data["error"] == 0).any():
         whole = " Arrows: no error was seen; they stand at the upper end of the interval, and are in no fit."

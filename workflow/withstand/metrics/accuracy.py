@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from withstand.metrics.conditions import Condition, pooled
-from withstand.metrics.intervals import clustered_wilson, wilson
+from withstand.metrics.intervals import clustered_wilson
 
 METRIC = "accuracy"
 
@@ -26,5 +26,5 @@ def accuracy_rows(conditions: Sequence[Condition], *, complete: bool = True) -> 
 def _proportion(group: list[Condition]) -> dict:
     total, trials = np.sum([condition.correct for condition in group], axis=0, dtype=np.float64), len(group)
     n = len(total) * trials
-    low, high = wilson(total.sum(), n) if trials == 1 else clustered_wilson(total, trials)
+    low, high = clustered_wilson(total, trials)
     return {"value": total.sum() / n, "low": low, "high": high, "n": n, "images": len(total)}

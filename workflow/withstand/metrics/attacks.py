@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from withstand.metrics.intervals import clustered_wilson, mean_interval, wilson
+from withstand.metrics.intervals import clustered_wilson, skewed_mean_interval, wilson
 from withstand.predictions import LABEL_MODES, NEVER
 
 FGSM, PGD = "fgsm", "pgd"
@@ -42,7 +42,7 @@ def share(hits: np.ndarray) -> dict:
 
 def mean(values: np.ndarray) -> dict:
     """Value, interval and number of the mean of independent samples: float (n)."""
-    low, high = mean_interval(values)
+    low, high = skewed_mean_interval(values)
     return {"value": values.mean(), "low": low, "high": high, "n": len(values), "images": len(values)}
 
 

@@ -12,26 +12,26 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from withstand.metrics.answers import Answers
-from withstand.metrics.bootstrap import percentile_interval, resampled_means
-from withstand.metrics.intervals import LEVEL
+from withstand.metrics.intervals import Z, paired_interval
 
 _FEW = 12
 """Most differing images whose signs are all tried."""
 
 
-def comparison_rows(answers: Answers, seed: int) -> pd.DataFrame:
+def comparison_rows(answers: Answers) -> pd.DataFrame:
     """The difference of accuracies of every pair of models.
 
     Returns columns model, other_model, value (accuracy of the one minus that of the other), low, high, only_model and
     only_other (images that only one of them got right; for corrupted images by how many the one was ahead where it
     was), test, p, p_holm, n and images. Clean images have the exact test of McNemar (1947) and the interval of Agresti
-    and Min (2005) for matched pairs; means over corruptions have a bootstrap over images for the interval, and
-    :func:`paired_test`. ``p_holm`` is adjusted for the number of pairs (Holm 1979).
+    and Min (2005) for matched pairs; means over corruptions have that of
+    :func:`withstand.metrics.intervals.paired_interval`, and :func:`paired_test`. ``p_holm`` is adjusted for the number
+    of pairs (Holm 1979).
     """
     pairs = list(combinations(range(len(answers.models)), 2))
     if not pairs:
         return pd.DataFrame()
-    rows = _exact(answers, pairs) if answers.is_clean else _resampled(answers, pairs, seed)
+    rows = _exact(answers, pairs) if answers.is_clean else _paired(answers, pairs)
     named = [
         {"model": answers.models[one], "other_model": answers.models[other]} | row
         for (one, other), row in zip(pairs, rows, strict=True)
@@ -65,23 +65,21 @@ def matched_interval(mine: float, theirs: float, n: int) -> tuple[float, float]:
     """
     one, other, size = mine + 0.5, theirs + 0.5, n + 2
     middle = (one - other) / size
-    half = stats.norm.ppf(0.5 + LEVEL / 2) * math.sqrt(one + other - (one - other) ** 2 / size) / size
+    half = Z * math.sqrt(one + other - (one - other) ** 2 / size) / size
     value = (mine - theirs) / n
     return max(-1.0, min(middle - half, value)), min(1.0, max(middle + half, value))
 
 
-def _resampled(answers: Answers, pairs: list[tuple[int, int]], seed: int) -> list[dict]:
-    shares = answers.shares()
-    means = resampled_means(shares.T, (seed, "comparisons"))
-    only = _mean_discordant(answers)
+def _paired(answers: Answers, pairs: list[tuple[int, int]]) -> list[dict]:
+    shares, only = answers.shares(), _mean_discordant(answers)
     rows = []
     for one, other in pairs:
-        value = float(shares[one].mean() - shares[other].mean())
-        differences = means[:, one] - means[:, other]
-        low, high = percentile_interval(differences, value)
+        differences = shares[one] - shares[other]
+        low, high = paired_interval(differences)
+        test, p = paired_test(differences)
         rows.append(
-            {"value": value, "low": low, "high": high, "only_model": only[one, other], "only_other": only[other, one]}
-            | dict(zip(("test", "p"), paired_test(shares[one] - shares[other]), strict=True))
+            {"value": float(differences.mean()), "low": low, "high": high, "test": test, "p": p}
+            | {"only_model": only[one, other], "only_other": only[other, one]}
         )
     return rows
 
@@ -95,7 +93,7 @@ def paired_test(differences: np.ndarray) -> tuple[str, float]:
         differences: float (images), with at least two images.
     """
     kept = differences[differences != 0]
-    if len(kept) == 0:
+    if len(kept) < 2:  # one sign is as likely as the other
         return "signs", 1.0
     if len(kept) <= _FEW:
         result = stats.permutation_test((kept,), np.sum, permutation_type="samples", n_resamples=np.inf)

@@ -7,15 +7,16 @@ no mean error: the reference's is 100 by definition.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from statistics import fmean
 
 import numpy as np
 import pandas as pd
 
 from withstand.metrics.answers import Answers
-from withstand.metrics.bootstrap import percentile_interval, resampled_means
 from withstand.metrics.conditions import CLEAN
+from withstand.metrics.intervals import NONE, jackknife_interval, mean_interval
 
 ALEXNET = {
     "gaussian_noise": (0.69528, 0.82542, 0.93554, 0.98138, 0.99452),
@@ -42,6 +43,8 @@ ALEXNET_CLEAN = 0.4348
 
 ALEXNET_NAME = "AlexNet"
 SEVERITIES = 5
+_ROUNDING = 1e-9
+"""Sums of shares that are zero come out smaller than this."""
 
 
 def corruption_errors(errors: Mapping[tuple[str, int], float]) -> dict[str, float]:
@@ -70,7 +73,7 @@ def has_imagenet_c(answers: Answers) -> bool:
 
 
 def corruption_error_rows(
-    corrupted: Answers, clean: Answers | None, *, baseline: str | None = None, alexnet: bool = False, seed: int
+    corrupted: Answers, clean: Answers | None, *, baseline: str | None = None, alexnet: bool = False
 ) -> pd.DataFrame:
     """Corruption errors of each model, and their mean over corruptions, against one reference.
 
@@ -82,81 +85,84 @@ def corruption_error_rows(
         alexnet: whether AlexNet's are.
 
     Returns columns model, corruption (None for the mean), reference, metric (``ce`` and ``relative_ce``, for the mean
-    ``mce`` and ``relative_mce``), value (percent), low, high (95%, by a bootstrap over images, in which the baseline is
-    shown the same images), n and images. A relative error compares what is lost to corruption; where the reference
-    loses nothing it has no value.
+    ``mce`` and ``relative_mce``), value (percent), low, high (95%, by the jackknife over images, of which the baseline
+    is shown the same), n, images and reason. A relative error compares what is lost to corruption.
+
+    ``reason`` says what cannot be estimated. There is no value where the reference makes no error, or loses nothing,
+    and no interval where its errors, or losses, are not above zero beyond chance: a quotient by them may be anything.
     """
     if alexnet:
         corrupted = corrupted.only(ALEXNET)
-    parts = [_rows(corrupted, None, baseline, alexnet, seed)]
+    parts = [_rows(corrupted, None, baseline, alexnet)]
     if clean is not None:
         models = [model for model in corrupted.models if model in clean.models]
         known = set(clean.ids)
         ids = np.array([sample for sample in corrupted.ids if sample in known], dtype=object)
         if models and len(ids):
-            parts.append(_rows(corrupted.of(models, ids), clean.of(models, ids), baseline, alexnet, seed))
+            parts.append(_rows(corrupted.of(models, ids), clean.of(models, ids), baseline, alexnet))
     return pd.DataFrame([row for part in parts for row in part])
 
 
-def _rows(corrupted: Answers, clean: Answers | None, baseline: str | None, alexnet: bool, seed: int) -> list[dict]:
+def _rows(corrupted: Answers, clean: Answers | None, baseline: str | None, alexnet: bool) -> Iterator[dict]:
     """Rows of errors, or with clean answers to the same images of relative ones."""
     names, images, models = list(corrupted.right), len(corrupted.ids), corrupted.models
     if not alexnet and baseline not in models:
-        return []
-    wrong = [1 - corrupted.right[name] / corrupted.trials[name] for name in names]
-    wrong += [] if clean is None else [1 - clean.right[CLEAN]]
-    errors = np.stack(wrong)  # (corruptions and at last clean, models, images)
-    means = resampled_means(errors.reshape(-1, images).T, (seed, "corruption error"))
-    found, drawn = errors.mean(-1)[None], means.reshape(-1, *errors.shape[:2])
-    yardsticks = (
-        _alexnet(names, clean is not None)
-        if alexnet
-        else [part[..., [models.index(baseline)]] for part in (found, drawn)]
-    )
-    relative = clean is not None
-    values, draws = (
-        _percentages(part, other, relative) for part, other in zip((found, drawn), yardsticks, strict=True)
-    )
-    reference, metric = ALEXNET_NAME if alexnet else baseline, "relative_ce" if relative else "ce"
-    rows = []
+        return
+    errors = np.stack([1 - corrupted.right[name] / corrupted.trials[name] for name in names])
+    errors -= 0 if clean is None else 1 - clean.right[CLEAN]  # (corruptions, models, images)
+    of_reference = _alexnet(clean is not None, images) if alexnet else errors[:, models.index(baseline)]
+    reference, metric = ALEXNET_NAME if alexnet else baseline, "ce" if clean is None else "relative_ce"
+    doubts = {name: _doubt(row, relative=clean is not None) for name, row in zip(names, of_reference, strict=True)}
     for place, model in enumerate(models):
-        for name, value, estimates in _with_mean(names, values[0, :, place], draws[..., place]):
-            trials = corrupted.trials[name] if name else sum(corrupted.trials.values())
-            rows.append(
-                {"model": model, "corruption": name, "reference": reference, "n": images * trials, "images": images}
-                | {"metric": metric if name else metric.replace("ce", "mce")}
-                | _estimate(value, estimates)
-            )
-    return rows
+        values, without = _percentages(errors[:, place], of_reference)
+        found = [([name], name, *pair) for name, *pair in zip(names, values, without, strict=True)]
+        for behind, name, value, others in [*found, (names, None, values.mean(), without.mean(0))]:
+            yield {
+                **{"model": model, "corruption": name, "reference": reference},
+                **{"metric": metric if name else metric.replace("ce", "mce")},
+                **{"n": images * sum(corrupted.trials[each] for each in behind), "images": images},
+                **_estimate(float(value), others, model, reference, {each: doubts[each] for each in behind}),
+            }
 
 
-def _alexnet(names: Sequence[str], with_clean: bool) -> list[np.ndarray]:
-    """AlexNet's errors, once as they are and once for all resamples: (1, corruptions and perhaps clean, 1) each."""
-    errors = [*(fmean(ALEXNET[name]) for name in names), *([ALEXNET_CLEAN] if with_clean else [])]
-    return [np.array(errors)[None, :, None]] * 2
+def _estimate(value: float, without: np.ndarray, model: str, reference: str, doubts: Mapping[str, str | None]) -> dict:
+    """Value, interval, and the reason for what there is not."""
+    told = {name: doubt for name, doubt in doubts.items() if doubt}
+    if model == reference and math.isfinite(value):  # 100% by definition
+        return {"value": value, "low": value, "high": value, "reason": None}
+    low, high = NONE if told else jackknife_interval(value, without)
+    few = None if math.isfinite(low) else "a single image"
+    return {"value": value, "low": low, "high": high, "reason": _reason(told) if told else few}
 
 
-def _percentages(errors: np.ndarray, reference: np.ndarray, relative: bool) -> np.ndarray:
-    """Percentages of a reference's errors, or of what it loses; NaN where it has or loses nothing.
+def _alexnet(relative: bool, images: int) -> np.ndarray:
+    """AlexNet's errors, or what it loses, by corruption: the same for every image, (corruptions, images)."""
+    errors = np.array([fmean(each) for each in ALEXNET.values()]) - (ALEXNET_CLEAN if relative else 0)
+    return np.broadcast_to(errors[:, None], (len(errors), images))
+
+
+def _percentages(errors: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Percentages of a reference's errors, or losses: of all images, (corruptions), and of all but each one,
+    (corruptions, images); NaN where it has none.
 
     Args:
-        errors, reference: from 0 to 1, (resamples, corruptions, models); if relative, the last of the corruptions are
-            the clean images.
+        errors, reference: by corruption and image, (corruptions, images).
     """
-    own, other = (part[:, :-1] - part[:, -1:] if relative else part for part in (errors, reference))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(other > 0, 100 * own / other, np.nan)
+    own, other = (np.column_stack([part.sum(1), part.sum(1, keepdims=True) - part]) for part in (errors, reference))
+    found = np.divide(100 * own, other, out=np.full_like(own, np.nan), where=other > _ROUNDING)
+    return found[:, 0], found[:, 1:]
 
 
-def _with_mean(names: Sequence[str], values: np.ndarray, draws: np.ndarray) -> Iterator[tuple]:
-    """Each corruption's value and resampled values, and at last their mean, without a name."""
-    yield from ((name, values[place], draws[:, place]) for place, name in enumerate(names))
-    yield None, values.mean(), draws.mean(1)
+def _doubt(errors: np.ndarray, *, relative: bool) -> str | None:
+    """Why nothing, or no interval, can be had of a quotient by the mean of errors, or losses, by image."""
+    if not errors.sum() > _ROUNDING:
+        return "loses nothing" if relative else "makes no error"
+    if not (np.ptp(errors) == 0 or mean_interval(errors)[0] > 0):
+        return "loses too little" if relative else "makes too few errors"
+    return None
 
 
-def _estimate(value: float, draws: np.ndarray) -> dict:
-    drawn = draws[np.isfinite(draws)]
-    if not np.isfinite(value) or not len(drawn):
-        return {"value": None, "low": None, "high": None}
-    low, high = percentile_interval(drawn, float(value))
-    return {"value": float(value), "low": low, "high": high}
+def _reason(doubts: Mapping[str, str]) -> str:
+    """'the reference makes too few errors under fog, snow'."""
+    named = {doubt: [name for name, other in doubts.items() if other == doubt] for doubt in doubts.values()}
+    return "; ".join(f"the reference {doubt} under {', '.join(names)}" for doubt, names in named.items())

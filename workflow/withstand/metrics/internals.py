@@ -3,9 +3,9 @@
 Where images come under several conditions, corruptions and severities, rows without both are pooled over all of them:
 each condition counts the same, and copies of one image are not independent.
 
-A value over several draws has two sources of error, the images and the draws. Its interval is Wilson's with the
-effective sample size of the variance clustered both ways (Cameron, Gelbach & Miller, JBES 2011). Where the draws are
-all there are, only the images count.
+A value over several draws has two sources of error, the images and the draws, and its interval counts both
+(:func:`withstand.metrics.intervals.crossed_wilson`). Few draws do not show how far draws may differ: then there is no
+interval, but their range. Where the draws are all there are, only the images count.
 """
 
 from __future__ import annotations
@@ -19,13 +19,19 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from withstand.metrics.intervals import mean_interval, wilson
+from withstand.metrics.intervals import NONE, clustered_wilson, crossed_wilson, mean_interval
 from withstand.parquet import read_frame, read_table
 from withstand.predictions import LABEL_MODES, read_facts
 
 CONDITION = ["corruption", "severity"]
 METRICS = {"euclidean": "distance_pixels", "chebyshev": "distance_share", "prefix_share": "prefix_share"}
 DISTANCES = tuple(METRICS)
+
+FEWEST_MASKS = 5
+"""Random masks, which are all alike, for a mean over them to have an interval."""
+
+FEWEST_CHOICES = 10
+"""Random choices of blocks, of which some hurt far more than the others and may be missing among few."""
 
 
 def lesion_rows(path: Path) -> pd.DataFrame:
@@ -46,7 +52,8 @@ def lesion_rows(path: Path) -> pd.DataFrame:
                 rows += [about | {"block": int(block)} | proportion(one) for block, one in correct.items()]
                 continue
             all_there_are = keys["design"] == "intact" or math.comb(candidates, keys["removed"]) <= draws
-            rows.append(about | over_draws(np.stack(list(correct.values())), complete=all_there_are))
+            drawn = np.stack(list(correct.values()))
+            rows.append(about | over_draws(drawn, complete=all_there_are, fewest=FEWEST_CHOICES))
             if keys["design"] == "several":
                 rows += [about | {"draw": int(draw)} | proportion(one) for draw, one in correct.items()]
     return pd.DataFrame(rows).assign(depth=facts["depth"])
@@ -120,53 +127,36 @@ def _uniform(grid: list[int], prefix: int) -> dict[str, float]:
     return {"euclidean": euclidean, "chebyshev": float(apart.max(0).mean()), "prefix_share": share}
 
 
-def over_draws(correct: np.ndarray, *, complete: bool) -> dict:
+def over_draws(correct: np.ndarray, *, complete: bool, fewest: int = FEWEST_MASKS) -> dict:
     """The mean over draws of the same images: value, low, high, n, images, draws, standard_error, lowest, highest.
 
     Args:
-        correct: bool (draws, conditions, images).
+        correct: bool (draws, images) or (draws, conditions, images).
         complete: whether the draws are all there are, not a sample of them.
+        fewest: draws of a sample for the mean to have an interval.
     """
-    draws = correct.reshape(len(correct), -1).mean(1)
+    found, draws = proportion(correct), correct.reshape(len(correct), -1).mean(1)
+    if not complete:
+        cells = correct.reshape(len(draws), -1, correct.shape[-1]).mean(1)
+        low, high = crossed_wilson(cells) if len(draws) >= fewest and cells.shape[1] > 1 else NONE
+        found |= {"low": low, "high": high}
     error = draws.std(ddof=1) / math.sqrt(len(draws)) if len(draws) > 1 and not complete else None
-    return proportion(correct, complete=complete) | {
-        **{"draws": len(draws), "standard_error": error, "lowest": draws.min(), "highest": draws.max()}
-    }
+    return found | {"draws": len(draws), "standard_error": error, "lowest": draws.min(), "highest": draws.max()}
 
 
-def proportion(correct: np.ndarray, *, complete: bool = True) -> dict:
-    """A share of bool (draws, images), or (draws, conditions, images), with its interval: value, low, high, n, images.
-
-    Args:
-        complete: whether draws are no source of error.
-    """
-    share, size = float(correct.mean()), _effective(correct, complete)
-    low, high = wilson(share * size, size)
-    return {"value": share, "low": low, "high": high, "n": correct.size, "images": correct.shape[-1]}
-
-
-def _effective(correct: np.ndarray, complete: bool) -> float:
-    """The number of independent trials of the same variance; at most all of them."""
-    draws, images = len(correct), correct.shape[-1]
-    share = correct.mean()
-    if images in (correct.size, 1) or share in (0, 1):
-        return images
-    cells = correct.reshape(draws, -1, images).mean(1)
-    by_image = cells.mean(0).var(ddof=1) / images
-    variance = by_image
-    if not complete and draws > 1:
-        alone = cells.var() / cells.size  # counted in both
-        variance = max(by_image + cells.mean(1).var(ddof=1) / draws - alone, by_image)
-    if variance == 0:
-        return images
-    return min(share * (1 - share) / variance, correct.size)
+def proportion(correct: np.ndarray) -> dict:
+    """A share of bool (draws, images), or (draws, conditions, images), with the interval over images: value, low, high,
+    n, images."""
+    images = correct.shape[-1]
+    trials = correct.size // images
+    low, high = clustered_wilson(correct.reshape(trials, images).sum(0, dtype=np.float64), trials)
+    return {"value": float(correct.mean()), "low": low, "high": high, "n": correct.size, "images": images}
 
 
 def mean(values: np.ndarray) -> dict:
     """A mean of independent values with Student's interval: value, low, high, n and images."""
-    n = len(values)
-    low, high = mean_interval(values) if n > 1 else (math.nan, math.nan)
-    return {"value": float(values.mean()), "low": low, "high": high, "n": n, "images": n}
+    low, high = mean_interval(values)
+    return {"value": float(values.mean()), "low": low, "high": high, "n": len(values), "images": len(values)}
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -10,6 +10,8 @@ import pandas as pd
 from withstand.claims.evidence import COMPARABLE
 from withstand.datasets.catalogue import LICENCES
 from withstand.datasets.registry import GENERATED_KINDS
+from withstand.metrics.calibration_error import BINS
+from withstand.metrics.trends import FEWEST_MODELS
 from withstand.report.formats import LABEL_MODES, POLICIES, Names, capital, counted, given, listed, share, words
 from withstand.report.sentences import Tables, attack_in_words, claimed_set
 
@@ -295,29 +297,32 @@ def _statistics(spec: Mapping, tables: Tables, names: Names) -> Iterator[Entry]:
 _ESTIMATES = {
     "calibration": Entry(
         "calibration",
-        "expected calibration error with 15 bins of equal width; intervals are Student's over images. Of corrupted"
-        " images it is the mean over conditions.",
+        f"expected calibration error with {BINS} bins of equal width, without what chance adds to it; the interval"
+        " holds the errors under which the measured one is no surprise. NLL and Brier score: Hall's interval of means"
+        " with a long tail; none where fewer than three images are answered wrong. Of corrupted images, means over"
+        " conditions.",
     ),
     "corruption_error": Entry(
         "corruption errors",
-        "interval by bootstrap over images, in which the model and its reference, if it is of the study, are resampled"
-        " together.",
+        "interval by the jackknife over images, of the model and its reference, if it is of the study, together.",
     ),
     "comparisons": Entry(
         "comparison of two models",
         "on the same images. Clean images: exact McNemar test, interval of Agresti and Min for matched pairs. Means"
-        " over corruptions: paired t-test over images, or the test over all signs where few images differ; interval by"
-        " bootstrap over images. p is adjusted by Holm's method over all pairs of a set.",
+        " over corruptions: paired t-test over images, or the test over all signs where few images differ; Student's"
+        " interval, with half a differing image added on each side. p is adjusted by Holm's method over all pairs of a"
+        " set.",
     ),
     "effective_robustness": Entry(
         "effective robustness",
         "accuracy minus that which a line through the other models, on logit axes, predicts from clean accuracy; the"
-        " interval is that of a new observation by that line.",
+        " interval is that of a new observation by that line. It takes ten models.",
     ),
     "trends": Entry(
         "trends over models",
-        "models are the sample. Spearman's rank correlation with Bonett and Wright's interval; slopes by least squares"
-        " of log error on log parameters, for three sizes or more, with Student's interval.",
+        f"models are the sample; fewer than {FEWEST_MODELS} give no statistic. Spearman's rank correlation with Bonett"
+        " and Wright's interval; slopes by least squares of log error on log parameters, with the wider of Student's"
+        " interval and that of the images behind the errors. Of three models or more, a slope describes their line.",
     ),
     "claims": Entry(
         "claims",

@@ -218,8 +218,13 @@ def shift(tables: Tables, names: Names) -> list[Sentence]:
 
 def sizes(tables: Tables, names: Names) -> list[Sentence]:
     """How errors fall with the number of parameters."""
+    slopes = _where(tables, "trends", metric="slope")
     found = []
-    for row in _records(one_answer(_where(tables, "trends", metric="slope"), tables)):
+    for (reason,), rows in _reasons(slopes):
+        groups = listed(dict.fromkeys(str(group) for group in rows["group"]))
+        text = f"Whether errors of {groups} fall with size, this study cannot tell: {reason}."
+        found.append(Sentence(text, "trends", tuple(_records(rows))))
+    for row in _records(one_answer(slopes[slopes["low"].notna()] if len(slopes) else slopes, tables)):
         group = row["group"] if given(row["group"]) else "all models"
         known = given(row["pretraining_dataset"])
         data = f" trained on {row['pretraining_dataset']}" if known else " (pre-training not stated)"
@@ -326,6 +331,11 @@ def corruption_errors(tables: Tables, names: Names) -> list[Sentence]:
         if reference in models:
             subject = f"of the models other than {names.model(reference)}, by {kind} against it on {place}"
         found += extremes(group, names, subject, "corruption_error", CORRUPTION_ERROR)
+        for (reason, none), rows in _reasons(group.assign(none=group["value"].isna()), ["none"]):
+            what = "value" if none else "interval"
+            against = f"against {names.model(reference)} on {place}"
+            text = f"{kind.replace('relative', 'Relative')} {against} has no {what}: {reason}."
+            found.append(Sentence(text, "corruption_error", tuple(_records(rows))))
     return found
 
 
@@ -497,8 +507,12 @@ def _best_of_two(ranked: pd.Series, known: pd.DataFrame) -> set[str]:
 
 def _effective(tables: Tables, names: Names) -> list[Sentence]:
     """The models that are the farthest above and below what their clean accuracy predicts, for each set."""
-    rows = one_answer(_where(tables, "effective_robustness", metric="effective_robustness"), tables)
-    found = []
+    table = _where(tables, "effective_robustness", metric="effective_robustness")
+    rows, found = one_answer(table, tables), []
+    for (reason,), without in _reasons(table):
+        places = _places(without, names)
+        text = f"What accuracy on clean images predicts on {places}, this study cannot tell: {reason}."
+        found.append(Sentence(text, "effective_robustness", tuple(_records(without))))
     keys = ["dataset", "family", "reference", "label_mode", "policy"]
     for (dataset, family, reference, mode, policy), group in _groups(rows, keys):
         place = _place(dataset, family, mode, policy, names)
@@ -520,8 +534,11 @@ def _effective(tables: Tables, names: Names) -> list[Sentence]:
 
 
 def _rank_correlations(tables: Tables, names: Names) -> list[Sentence]:
-    found = []
-    for row in _records(one_answer(_where(tables, "trends", metric="spearman"), tables)):
+    table, found = _where(tables, "trends", metric="spearman"), []
+    for (reason,), rows in _reasons(table):
+        text = f"Whether models keep their ranks on {_places(rows, names)}, this study cannot tell: {reason}."
+        found.append(Sentence(text, "trends", tuple(_records(rows))))
+    for row in _records(one_answer(table, tables)):
         group = f"{row['group']} models" if given(row["group"]) else "models"
         clean = "the reference set" if given(row["family"]) else names.dataset(row["dataset"])
         text = (
@@ -629,6 +646,16 @@ def _protocols(rows: pd.DataFrame) -> Iterator[tuple[tuple, pd.DataFrame]]:
 
 def _records(rows: pd.DataFrame) -> list[dict]:
     return rows.to_dict("records")
+
+
+def _reasons(rows: pd.DataFrame, keys: Sequence[str] = ()) -> Iterator[tuple[tuple, pd.DataFrame]]:
+    """Rows that lack something, by the reason for it."""
+    return _groups(rows[rows["reason"].notna()] if len(rows) else rows, ["reason", *keys])
+
+
+def _places(rows: pd.DataFrame, names: Names) -> str:
+    """The images of rows."""
+    return listed(dict.fromkeys(_images(row, names) for row in _records(rows)))
 
 
 def _all_same(values: pd.Series, value: object) -> pd.Series:

@@ -9,6 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from withstand import published
+from withstand.metrics.trends import FEWEST_MODELS
 from withstand.report.formats import (
     MISSING,
     Names,
@@ -148,9 +149,14 @@ def corruption_errors(tables: Tables, names: Names, colors: Mapping[str, str]) -
         note = (
             "Error over severities in percent of the reference's; the columns of corruptions are CE. Lower is better."
         )
+        note += "".join(f" No value, or no interval: {reason}." for reason in _of_means(group))
         source = "corruption_error"
         made.append(_by_model(f"errors-{len(made)}", title, group, columns, names, colors, source, note))
     return made
+
+
+def _of_means(rows: pd.DataFrame) -> list[str]:
+    return list(rows.loc[rows["corruption"].isna(), "reason"].dropna().unique())
 
 
 def effective_robustness(tables: Tables, names: Names, colors: Mapping[str, str]) -> Table | None:
@@ -164,6 +170,7 @@ def effective_robustness(tables: Tables, names: Names, colors: Mapping[str, str]
     ]
     references = listed(names.dataset(name) for name in table["reference"].unique())
     note = f"Points above or below the line through the other models' accuracies on {references} and on each set."
+    note += "".join(f" No value: {reason}." for reason in table["reason"].dropna().unique())
     return _by_model(
         "effective", "Effective robustness", table, columns, names, colors, "effective_robustness", note, dense=False
     )
@@ -270,14 +277,15 @@ def trends(tables: Tables, names: Names) -> Table | None:
             _text(row["group"], "all models"),
             _text(row["pretraining_dataset"], NOT_STATED if given(row["group"]) else "any"),
             Cell(_set([row[key] for key in ("dataset", "family", "label_mode", "policy")], names)),
-            Cell(number(row["value"]), _order(row["value"]), interval(row, 1, 2)),
+            Cell(number(row["value"]), _order(row["value"]), interval(row, 1, 2) or _text(row["reason"], "").text),
             Cell(f"{row['n']:.0f}", _order(row["n"])),
             Cell(p_value(row["p"]).removeprefix("p ").removeprefix("= ") or MISSING, _order(row["p"])),
         )
         for row in _records(table)
     ]
     head = ("what", "models of", "pre-training", "images", "value", "models", "p")
-    return _table("trends", "Trends over models", head, rows, "trends")
+    note = f"Over fewer than {FEWEST_MODELS} models, a slope describes the line through them, and is no statistic."
+    return _table("trends", "Trends over models", head, rows, "trends", note)
 
 
 def reproduction(tables: Tables, names: Names) -> Table | None:
@@ -442,8 +450,11 @@ def _values(
     """The cell of each model: its value, interval, and what it rests on."""
     cells = {}
     for row in _records(rows):
-        told = "; ".join(part for part in (basis(row), about(row) if about else "") if part)
-        if given(row["value"]):
+        reason = row["reason"] if given(row.get("reason")) else ""
+        told = "; ".join(part for part in (basis(row), about(row) if about else "", reason) if part)
+        if not given(row["value"]) and reason:
+            cells[row["model"]] = Cell(MISSING, about=reason)
+        elif given(row["value"]):
             cells[row["model"]] = Cell(text(row["value"]), _order(row["value"]), interval(row, scale, digits), told)
     return cells
 

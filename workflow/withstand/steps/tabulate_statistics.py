@@ -38,20 +38,22 @@ COMPARISONS = _schema(
 
 CORRUPTION_ERROR = _schema(
     **{"model": _TEXT, "dataset": _TEXT, "corruption": _TEXT, "label_mode": _TEXT, "policy": _TEXT},
-    **{"reference": _TEXT, **_ESTIMATE, "images": _COUNT},
+    **{"reference": _TEXT, **_ESTIMATE, "images": _COUNT, "reason": _TEXT},
 )
-"""One model's error under one corruption, or the mean over corruptions, in percent of a reference's, a row."""
+"""One model's error under one corruption, or the mean over corruptions, in percent of a reference's, a row; ``reason``
+says why there is no value, or no interval."""
 
 EFFECTIVE_ROBUSTNESS = _schema(
-    **{"model": _TEXT, **_SET, "reference": _TEXT, **_ESTIMATE, "predicted": _NUMBER, "images": _COUNT}
+    **{"model": _TEXT, **_SET, "reference": _TEXT, **_ESTIMATE, "predicted": _NUMBER, "images": _COUNT, "reason": _TEXT}
 )
-"""One model under one shift a row; ``n`` is the number of models whose accuracies predict its own."""
+"""One model under one shift a row; ``n`` is the number of models whose accuracies predict its own, ``reason`` says why
+there is no value."""
 
 TRENDS = _schema(
     **{"group": _TEXT, "pretraining_dataset": _TEXT, "pretraining_images": _COUNT},
-    **{**_SET, **_ESTIMATE, "p": _NUMBER, "models": _TEXT},
+    **{**_SET, **_ESTIMATE, "p": _NUMBER, "models": _TEXT, "reason": _TEXT},
 )
-"""One trend over models a row; ``n`` is the number of models."""
+"""One trend over models a row; ``n`` is the number of models, ``reason`` says why there is no value, or no interval."""
 
 CLAIMS = _schema(
     **{"claim": _TEXT, "section": _TEXT, "statement": _TEXT, "criterion": _TEXT},
@@ -63,29 +65,27 @@ CLAIMS = _schema(
 """One claim of the paper on one set a row; see :mod:`withstand.claims.paper`."""
 
 
-def tabulate_comparisons(images: Sequence[Path], seed: int, output: Path) -> None:
+def tabulate_comparisons(images: Sequence[Path], output: Path) -> None:
     """Write the comparison of every pair of models on every set.
 
     Args:
         images: how often each image was right (``tables/images/{model}.parquet``), a file a model.
-        seed: of the study, for the bootstrap.
     """
     tables = []
     for answers in read_answers(_by_model(images)):
-        rows = comparison_rows(answers, seed)
+        rows = comparison_rows(answers)
         family = CLEAN if answers.is_clean else None
         tables.append(rows.assign(**answers.keys, family=family, metric="accuracy"))
     _write(tables, COMPARISONS, output)
 
 
 def tabulate_corruption_error(
-    images: Sequence[Path], seed: int, output: Path, *, baseline: str | None = None, imagenet: Sequence[str] = ()
+    images: Sequence[Path], output: Path, *, baseline: str | None = None, imagenet: Sequence[str] = ()
 ) -> None:
     """Write the corruption errors of every model, against AlexNet where it is defined and a model of the study.
 
     Args:
         images: how often each image was right, a file a model.
-        seed: of the study, for the bootstrap.
         baseline: the model of the study that is a reference.
         imagenet: the datasets whose images are ImageNet's.
     """
@@ -97,8 +97,8 @@ def tabulate_corruption_error(
         known = ((dataset, name, mode) for name in (policy, *CLEAN_POLICIES))
         as_is = next((clean[key] for key in known if key in clean), None)
         if dataset in imagenet and mode == "all" and has_imagenet_c(answers):
-            tables.append(corruption_error_rows(answers, as_is, alexnet=True, seed=seed).assign(**answers.keys))
-        tables.append(corruption_error_rows(answers, as_is, baseline=baseline, seed=seed).assign(**answers.keys))
+            tables.append(corruption_error_rows(answers, as_is, alexnet=True).assign(**answers.keys))
+        tables.append(corruption_error_rows(answers, as_is, baseline=baseline).assign(**answers.keys))
     _write(tables, CORRUPTION_ERROR, output)
 
 
