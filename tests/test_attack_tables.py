@@ -135,7 +135,9 @@ def two_models(tmp_path):
         right[model]["transfer"] = [not after for before, after in zip(clean, foreign, strict=True) if before]
         more = {"top5_all": [[0]] * len(IDS)}
         attack = {"name": "pgd", "norm": "linf", "eps": "1/255", "steps": 8, "step_size": "1/2040", "target": "none"}
-        fell = {"fell_at": [-1] * len(IDS), "l2": [0.1] * len(IDS), "target": [-1] * len(IDS)}
+        fell = {"fell_at": [-1] * len(IDS), "l2": [0.1] * len(IDS), "target": [-1] * len(IDS)} | {
+            "without_gradient": [False] * len(IDS)
+        }
         other = {"source": ["resnet" if model == "vit" else "vit"] * len(IDS), "attack": ["pgd"] * len(IDS)}
         backwards = dict(zip(("order", "correct_all"), (IDS[::-1], attacked[::-1]), strict=True))
         files[model] = {

@@ -268,7 +268,7 @@ def test_gains_by_data_are_between_the_same_two_sets():
             | {"parameters": 3e6 if name == "large" else 1e6, "patch_size": np.nan if name == "resnet" else 8.0}
             for name, n in about
         ]
-    ).assign(pretraining_dataset="d")
+    ).assign(pretraining_dataset="d", kind=lambda models: models["family"])
     evidence = Evidence({"models": models})
     pairs = evidence.more_and_less_data(models["model"], "ViT", "ResNet")
     assert pairs == {"ViT": [("vit_100", "vit_1")], "ResNet": [("resnet_100", "resnet_1")]}

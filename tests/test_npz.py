@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from google_npz import BIT, VIT, bit_arrays, built, changed, npz, stacked_arrays, vit_arrays
+from google_npz import BIT, VIT, built, changed, npz, stacked_arrays
 from networks import Payload
 from withstand import models
 from withstand.errors import ModelError
+from withstand.rehearsal.google import bit_arrays, vit_arrays
 
 
 @pytest.fixture(scope="module")

@@ -243,7 +243,7 @@ def test_plan_tells_the_papers_cost(project):
     result = invoke("plan", "--configfile", "studies/paper.yaml", "--gpu", "h100", "--json")
     found = json.loads(result.stdout)
     assert found["total"]["jobs"] == sum(PLANNED["paper"].values()) - 1  # `all` is none
-    assert list(found["stages"])[:4] == ["weights, cards", "images", "corruptions", "inference"]
+    assert list(found["stages"])[:4] == ["weights, cards", "images", "corruptions", "gates"]
     assert found["largest"]["wildcards"] == {"model": "r152x4_21k", "dataset": "val_224", "family": "imagenet_c"}
     assert 0 < found["largest"]["hours"] < found["total"]["gpu_hours"] < found["other_devices"]["a100"]
     assert found["disk"]["needed"] == pytest.approx(86e9, rel=0.1)  # as the study's header says

@@ -21,10 +21,11 @@ import torchvision
 from huggingface_hub import constants
 from PIL import Image
 
-from google_npz import VIT, built, changed, npz, randomise, vit_arrays
+from google_npz import VIT, built, changed, npz, randomise
 from networks import Payload
 from withstand import models
 from withstand.errors import ModelError, WithstandError
+from withstand.rehearsal.google import vit_arrays
 from withstand.steps.models import fetch_checkpoint, fetch_timm_weights
 
 TESTED = "test_vit.r160_in1k"
