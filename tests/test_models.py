@@ -205,7 +205,10 @@ def test_fetched_timm_weights_make_the_same_model(tmp_path, monkeypatch):
     spec = {"timm": "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "kwargs": kwargs}
     images = torch.rand(2, 3, 32, 32)
     model = models.load(spec, tmp_path / "w.safetensors")
-    assert torch.equal(model(images), pretrained((images - model.mean) / model.std))
+    for name, tensor in pretrained.state_dict().items():
+        assert torch.equal(model.network.state_dict()[name], tensor), name
+    # weights lie in memory in another order, for which some processors have kernels that round otherwise
+    torch.testing.assert_close(model(images), pretrained((images - model.mean) / model.std), atol=1e-5, rtol=0)
     assert models.describe(spec, tmp_path / "w.safetensors")["label_space"] == "imagenet-1k"
 
 

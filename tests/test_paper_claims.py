@@ -59,7 +59,12 @@ def values() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def models() -> pd.DataFrame:
     rows = [
-        {"model": f"{name} {data}", "family": name.split("-")[0], "parameters": parameters, "input_size": 384}
+        {
+            "model": f"{name} {data}",
+            **dict.fromkeys(("family", "kind"), name.split("-")[0]),
+            "parameters": parameters,
+            "input_size": 384,
+        }
         | {"patch_size": float(name.split("/")[1]) if "/" in name else np.nan}
         | {"pretraining_dataset": data, "pretraining_images": images}
         for (name, parameters), (data, images) in product(PARAMETERS.items(), SIZES.items())

@@ -21,6 +21,7 @@ from withstand.datasets import catalogue
 from withstand.datasets.containers import is_gzip
 from withstand.datasets.files import IndexedSource, write_index
 from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, open_source
+from withstand.planning import anatomy, costs, rates
 from withstand.rehearsal import choose, images, run, shrink, weights
 from withstand.rehearsal.server import Server
 from withstand.steps.models import fetch_timm_weights
@@ -267,10 +268,22 @@ def test_a_rehearsal_says_in_every_result_that_it_is_one(rehearsed):
     assert "label" not in config["datasets"]["damaged"]
 
 
+def test_the_speed_of_models_of_full_size_is_measured_for_plan(rehearsed, monkeypatch):
+    project, _, _ = rehearsed
+    monkeypatch.chdir(project.folder)
+    lines = [json.loads(line) for line in Path("results/rates.jsonl").read_text().splitlines()]
+    assert {line["model"] for line in lines} == {"works"}, "the other one breaks"
+    known = rates.measured_on(costs.DEVICES["cpu"])
+    facts = anatomy.Facts(flops=lines[0]["flops"], values=lines[0]["values"])
+    assert known.seconds(facts, "float32") == lines[0]["seconds"] > 0
+    assert known.seconds(facts, "bfloat16") != lines[0]["seconds"]
+    assert not rates.measured_on(costs.DEVICES["h100"]).measured
+
+
 def test_a_rehearsal_writes_nothing_elsewhere_and_is_deleted_whole(rehearsed, tmp_path, monkeypatch):
     project, _, changed = rehearsed
     outside = {path for path in changed if path.parts[:2] != ("results", ".rehearsal")}
-    assert outside <= {Path("results")}
+    assert outside <= {Path("results"), Path("results/rates.jsonl")}
     monkeypatch.chdir(project.folder)
     run.delete("faulty")
     assert (project.folder / "damaged/cat/1.jpg").exists(), "links are removed, and not what they lead to"

@@ -29,15 +29,20 @@ class Device:
         flops: peak by precision, of dense products: makers' data sheets.
         bandwidth: of its memory, in bytes a second.
         told: what names of such devices contain, as torch gives them.
+        measured: seconds of forward passes measured on it, by FLOPs, values and precision (see ``planning.rates``).
     """
 
     name: str
     flops: Mapping[str, float]
     bandwidth: float
     told: str
+    measured: Mapping[tuple[int, int, str], float] = field(default_factory=dict)
 
     def seconds(self, facts: Facts, precision: Precision) -> float:
         """Seconds of a forward pass of one image, in batches that fill the device."""
+        known = self.measured.get((facts.flops, facts.values, precision))
+        if known is not None:
+            return known
         share = FLOAT32_SHARE if precision == "float32" else 1.0
         moved = facts.values * WRITTEN_AND_READ * (2 if precision == "bfloat16" else 4)
         return facts.flops / (self.flops[precision] * share) + moved / self.bandwidth

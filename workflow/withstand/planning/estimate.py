@@ -11,6 +11,7 @@ from pathlib import Path
 from withstand.config import ConfigError, Study, load_study
 from withstand.errors import WithstandError
 from withstand.planning import anatomy, costs, counts, disk
+from withstand.planning import rates as rates_at_hand
 from withstand.planning.anatomy import Facts
 from withstand.planning.counts import Work
 from withstand.planning.jobs import Job, stages
@@ -47,6 +48,7 @@ class Estimate:
         left: seconds of the device, or of cores on a CPU, that jobs which are not done take.
         others: seconds that models run on other devices, by name, without past jobs.
         failed: why models are not counted.
+        measured: models whose passes a rehearsal has measured on the device.
         there, free: bytes of the study's files that are there, and that are free beside them.
     """
 
@@ -59,6 +61,7 @@ class Estimate:
     others: dict[str, float] = field(default_factory=dict)
     space: disk.Space | None = None
     failed: dict[str, str] = field(default_factory=dict)
+    measured: int = 0
     there: int = 0
     free: int = 0
 
@@ -91,9 +94,11 @@ def estimate(
     """
     models = anatomy.models_of(study, advance)
     works = {each.key: each for each in counts.work(study, models)}
-    on = costs.DEVICES[device]
+    on = rates_at_hand.measured_on(costs.DEVICES[device])
     rates = calibration(on) if calibrated else costs.Rates()
     found = Estimate(study, device, rates)
+    seen = [(facts.flops, facts.values) for facts in models.values()]
+    found.measured = sum((*each, precision) in on.measured for each in seen for precision in _precisions(study))
     found.failed = {key: facts.failure for key, facts in models.items() if facts.failure}
     stage_of = stages()
     found.stages = {stage: Stage() for stage in dict.fromkeys(stage_of.values())}
@@ -119,6 +124,10 @@ def estimate(
     found.there, found.free = disk.there(jobs), disk.free()
     found.others = others(works.values(), models, device)
     return found
+
+
+def _precisions(study: Study) -> set[str]:
+    return {study.computing(model).precision for model in study.models}
 
 
 def others(works, models: Mapping[str, Facts], device: str) -> dict[str, float]:

@@ -34,6 +34,8 @@ def plan(found: Estimate) -> str:
     told = [f"{name} {duration(seconds)}" for name, seconds in found.others.items()]
     lines += _wrapped(f"For comparison, models alone would run on another device for: {', '.join(told)}.")
     lines += _wrapped(_reason(found, device))
+    if found.measured:
+        lines += _wrapped(f"Passes of {found.measured} models are as a rehearsal measured them here.")
     lines += _wrapped(_disk(found))
     for model, reason in without_gate(found.study).items():
         lines += _wrapped(f"No gate for {model}: {reason}")

@@ -7,6 +7,7 @@ network, in a folder of its own that nothing else reads.
     weights   random weights where those of a model are not at hand; google: in Google's layout
     server    serves both as the network would
     warm      starts steps without importing torch anew
+    rates     how fast models of full size are here, for `withstand plan`
     run       all of it in order, and what came of it
     report    what people are told
 """

@@ -15,13 +15,16 @@ from pathlib import Path
 
 import yaml
 
-from withstand import rehearsed
+from withstand import rehearsed, zoo
 from withstand.config import ConfigError, Study, canonical, load_study, read_config, short_digest
 from withstand.dag import Dag
 from withstand.datasets.registry import FILE_KINDS, open_source
 from withstand.errors import WithstandError
+from withstand.explore.garbage import in_bytes
 from withstand.files import sha256, try_lock
-from withstand.rehearsal import choose, images, shrink, weights
+from withstand.planning import anatomy, disk
+from withstand.planning import rates as planned_rates
+from withstand.rehearsal import choose, images, rates, shrink, weights
 from withstand.rehearsal.server import Server
 from withstand.rehearsal.warm import warm
 
@@ -81,7 +84,7 @@ def rehearse(config: Path, cores: int, covered: set[choose.Case], *, full_size: 
         Dag(study)
         if not study.evaluated():
             raise WithstandError(f"{config}: trains models and evaluates none, so there is nothing to rehearse")
-        outcome = Outcome(study.study, folder, missing=[*missing, *_to_fetch(study)])
+        outcome = Outcome(study.study, folder, missing=[*missing, *_to_fetch(study), *_disk(study)])
         wanted = choose.cases(study) - covered
         if not wanted:
             return outcome
@@ -98,6 +101,7 @@ def rehearse(config: Path, cores: int, covered: set[choose.Case], *, full_size: 
         began = time.monotonic()
         _run(outcome, cores, server, lock)
         outcome.seconds = time.monotonic() - began
+    _measure(outcome, load_study(small))
     return outcome
 
 
@@ -211,6 +215,12 @@ def _to_fetch(study: Study) -> list[str]:
     absent = [name for name in names if not Path(f"results/weights/{name}.safetensors").exists()]
     found = [f"{len(archives)} archives to download: {', '.join(archives)}"] if archives else []
     return found + ([f"the weights of {len(absent)} models to fetch: {', '.join(absent)}"] if absent else [])
+
+
+def _disk(study: Study) -> list[str]:
+    """The disk that is missing, if any; what is there already of the study's own results counts as needed again."""
+    needed, free = disk.space(study, anatomy.models_of(study)).total, disk.free()
+    return [f"disk: {in_bytes(needed)} needed, {in_bytes(free)} free"] if needed > free else []
 
 
 def _left_out(study: Study, chosen: Study) -> list[str]:
@@ -392,6 +402,16 @@ def _run(outcome: Outcome, cores: int, server: Server, lock: int) -> None:
         outcome.failed = _failures(outcome.study)
         if code:
             _look_at_jobs(outcome, environment)
+
+
+def _measure(outcome: Outcome, study: Study) -> None:
+    """Add the speed of the models that were rehearsed at full size to what ``plan`` knows of this machine."""
+    found = []
+    for name, entry in study.models.items():
+        if outcome.models[name] != weights.NARROWED:
+            file = zoo.weights(entry.zoo) if entry.zoo else None
+            found += [rates.measure(name, entry.source, file, study.computing(name))] if not entry.recipe else []
+    planned_rates.add(line for line in found if line)
 
 
 def _failures(study: str) -> list[str]:

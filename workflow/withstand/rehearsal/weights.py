@@ -35,6 +35,9 @@ NARROWER = (
 BiTs (whose depth is fixed), ConvNeXts, Swins. The first that a class takes is used."""
 
 
+NARROWED = "random weights, of a narrower and shallower network"
+
+
 @dataclass(frozen=True)
 class Weights:
     """Where the weights of a model in a rehearsal are from.
@@ -97,8 +100,7 @@ def made_up(key: str, entry: ModelEntry, folder: Path, server: Server, *, full_s
     else:
         file = save(network, folder / f"{key}.safetensors")
         _serve_as_the_hub(entry.timm, file, folder, server)
-    size = "random weights, of a narrower and shallower network" if smaller else "random weights"
-    return Weights(size, False, changed)
+    return Weights(NARROWED if smaller else "random weights", False, changed)
 
 
 def narrower(spec: Mapping) -> dict | None:
