@@ -360,10 +360,15 @@ def _link(file: Path, place: Path) -> None:
 
 def _label(outcome: Outcome, small: dict) -> None:
     """Let every figure and the report say what is made up."""
-    for section, told in (("models", "random weights"), ("datasets", "made up")):
+    told = {
+        name: "trained in small" if what == weights.TRAINED else "random weights"
+        for name, what in outcome.models.items()
+    }
+    for section in ("models", "datasets"):
         for name, entry in small[section].items():
             if name not in outcome.real:
-                entry["label"] = f"{entry.get('label') or name} ({told})"
+                what = told[name] if section == "models" else "made up"
+                entry["label"] = f"{entry.get('label') or name} ({what})"
 
 
 def _write(folder: Path, config: Mapping, facts: Mapping) -> None:

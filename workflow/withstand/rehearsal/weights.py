@@ -35,6 +35,7 @@ NARROWER = (
 BiTs (whose depth is fixed), ConvNeXts, Swins. The first that a class takes is used."""
 
 
+TRAINED = "trained in the rehearsal"
 NARROWED = "random weights, of a narrower and shallower network"
 
 
@@ -62,7 +63,7 @@ def at_hand(entry: ModelEntry, name: str | None) -> Weights | None:
     if entry.zoo is not None:
         return Weights("its own weights", True, {})
     if entry.recipe is not None:
-        return Weights("trained in the rehearsal", False, {})
+        return Weights(TRAINED, False, {})
     if name is not None and Path(f"results/weights/{name}.safetensors").exists():
         return Weights("its own weights", True, {})
     if entry.checkpoint is not None and entry.address is None and Path(entry.checkpoint).exists():
