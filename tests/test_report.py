@@ -850,7 +850,7 @@ def test_the_protocol_tells_how_what_there_is_was_estimated(tables):
     assert "at most 2 times the other's parameters" in said["claims"]
     assert "MOVER" in said["claims"]
     assert "no correction for the number of claims" in said["claims"]
-    assert "bootstrap" in said["corruption errors"]
+    assert "jackknife" in said["corruption errors"]
     assert "Bonett" in said["trends over models"]
     assert "effective robustness" not in said
     assert list(dict(protocol.protocol({}, {}, NAMES))) == ["intervals"]

@@ -367,7 +367,7 @@ TEXT = (
     *("label_mode", "policy", "metric", "label_space", "precision", "pretraining_dataset", "weights_sha256"),
     *("attack", "norm", "eps", "step_size", "target", "padding", "interpolation", "part", "design", "arm", "tokens"),
     *("claim", "section", "statement", "subject", "outcome", "unit", "reason", "criterion", "reference", "group"),
-    *("experiment", "setting", "protocol", "sample", "test", "summary", "other_summary"),
+    *("experiment", "setting", "protocol", "sample", "test", "summary", "other_summary", "kind", "inferred", "same_as"),
 )
 """Columns of figures' data that are text, whatever stands in them: names of digits, or nothing at all."""
 
