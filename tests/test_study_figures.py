@@ -242,7 +242,7 @@ def test_lines_have_the_slope_of_the_errors():
 @pytest.mark.parametrize("sizes", [9, 10])
 def test_a_slope_is_told_of_ten_models(sizes):
     models = pd.DataFrame({"model": [f"m{n}" for n in range(sizes)], "parameters": np.geomspace(1e6, 1e8, sizes)})
-    models = models.assign(family="ViT", pretraining_dataset="big", pretraining_images=1000)
+    models = models.assign(family="ViT", patch_size=8.0, pretraining_dataset="big", pretraining_images=1000)
     figure = scaling.draw(scaling.select(power_laws(models, {"ViT": -0.2}), models), Style())
     axis = figure.axes[0]
     (key,) = [text.get_text() for text in axis.get_legend().get_texts()]
