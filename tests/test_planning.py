@@ -440,11 +440,12 @@ def test_times_are_told_as_people_say_them(seconds, text):
 
 def test_stages_are_the_files_of_rules(project):
     found = jobs.stages()
-    assert list(dict.fromkeys(found.values()))[:5] == [
+    assert list(dict.fromkeys(found.values()))[:6] == [
         "weights, cards",
         "images",
         "corruptions",
         "training",
+        "gates",
         "inference",
     ]
     assert {found[name] for name in ("predict_clean", "predict", "predict_from_source")} == {"inference"}

@@ -160,7 +160,7 @@ def test_add_a_family(project):
         ({"label": "Another label"}, FIGURES),
         ({"label": "ViT", "color": "#123456"}, FIGURES),
         (
-            {"label": "ViT", "family": "ViT"},
+            {"label": "ViT", "family": "Transformer"},
             {"tabulate_models": 1, "tabulate_trends": 1, "tabulate_claims": 1, **FIGURES},
         ),
     ],
@@ -196,7 +196,7 @@ def test_touch_files(project):
         ("corruptions/digital.py", '"""Shrink the differences', '"""Make smaller the differences'),
         ("inference.py", "        parts, start = [], 0\n", "        # a comment\n        parts, start = [], 0\n"),
         ("metrics/calibration.py", "    rows = []\n", "    rows = (\n        []\n    )\n"),
-        ("steps/draw.py", "rows = read_frame(table)\n", "rows = read_frame(table)  # all\n"),
+        ("steps/draw.py", "rows = read_results(table)\n", "rows = read_results(table)  # all\n"),
         ("../../rules/inference.smk", "rule predict:\n", "# a comment\nrule predict:\n"),
     ],
 )

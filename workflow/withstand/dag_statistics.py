@@ -81,7 +81,7 @@ class StatisticsDag:
     def answers(self, wildcards) -> list[str]:
         """The answers behind those tables that differences are paired by."""
         predicted = [*self._dag.cue_conflict_predictions(wildcards), *self._dag.attacks.answers()]
-        return list(dict.fromkeys([*self.images(wildcards), *predicted, *self._dag.internals.answers()]))
+        return sorted({*self.images(wildcards), *predicted, *self._dag.internals.answers()})
 
     def figure_table(self, wildcards) -> str:
         """The table that a figure of the whole study is drawn from."""

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from withstand import rehearsed
 from withstand.files import atomic_output
 from withstand.metrics.conditions import CLEAN, Condition
 from withstand.parquet import open_file, reading
@@ -64,10 +65,11 @@ class AnswerWriter:
 def create(path: Path) -> Iterator[AnswerWriter]:
     """Create a file of answers; it appears under ``path`` when the block ends without an error."""
     words = list(SCHEMA.names[: len(KEYS) + 2])
+    schema = SCHEMA.with_metadata(rehearsed.mark() or None)
     coded = {"sample_id": "DELTA_BYTE_ARRAY", "right": "PLAIN", "trials": "PLAIN"}
     with (
         atomic_output(path) as temporary,
-        pq.ParquetWriter(temporary, SCHEMA, compression="zstd", use_dictionary=words, column_encoding=coded) as writer,
+        pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=words, column_encoding=coded) as writer,
     ):
         yield AnswerWriter(writer)
 

@@ -16,6 +16,9 @@ from withstand.config import CLEAN, ConfigError, ModelEntry, Study, canonical, l
 from withstand.gates import gates
 from withstand.published.match import has_published
 
+OWN_KINDS = ("folder", "arrays", "parquet")
+"""Kinds of sources whose files are a user's own."""
+
 Case = tuple
 """What is run on what, as words."""
 
@@ -81,6 +84,12 @@ def images_of(study: Study, dataset: str, family: str) -> tuple[str, ...]:
     """The kind of an image set: its source, how it comes to a model, and what corrupts it."""
     entry = study.datasets[dataset]
     chosen = ("misclassified",) if entry.missed_by else ()
+    # what lies in a user's own files differs from place to place
+    chosen += tuple(
+        getattr(entry.source, key)
+        for key in ("path", "images_path")
+        if entry.source.kind in OWN_KINDS and hasattr(entry.source, key)
+    )
     if family == CLEAN:
         return (entry.source.kind, entry.policy, *chosen)
     given = study.families[family]
