@@ -46,8 +46,7 @@ rule tabulate_corruption_error:
     message:
         "Tabulating corruption errors"
     shell:
-        "withstand tabulate-corruption-error {input:q} {params.references:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "withstand tabulate-corruption-error {input:q} {params.references:q}" " --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_trends:

@@ -210,7 +210,11 @@ FAULTY = {
             "families": ["two"],
         },
         "cifar": {"source": {"kind": "cifar", "classes": 10}, "size": 32},
-        "damaged": {"source": {"kind": "folder", "path": "damaged", "label_space": "cifar-10"}, "samples": 2},
+        "damaged": {
+            "source": {"kind": "folder", "path": "damaged", "label_space": "cifar-10"},
+            "samples": 1,
+            "policy": "model",
+        },
     },
     "families": {"two": {"corruptions": ["contrast", "pixelate"]}},
     "images": {"size": 64},

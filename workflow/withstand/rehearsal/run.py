@@ -420,15 +420,19 @@ def _measure(outcome: Outcome, study: Study) -> None:
 
 
 def _failures(study: str) -> list[str]:
-    """What tables and model cards say that failed."""
-    from withstand.parquet import read_frame
-    from withstand.steps.tabulate import FAILURES
+    """What model cards, and predictions without rows, say that failed."""
+    from withstand.predictions import read_facts
+    from withstand.steps.models import read_card
 
-    table = Path(f"results/{study}/tables/failures.parquet")
-    if not table.exists():
-        return []
-    rows = read_frame(table, FAILURES.names).fillna("").itertuples(index=False)
-    return [" ".join(filter(None, (row.model, row.dataset, row.family))) + f": {row.reason}" for row in rows]
+    folder, found = Path(f"results/{study}"), []
+    for path in sorted(folder.glob("models/*.json")):
+        card = read_card(path)
+        found += [f"{card['model']}: {card['failure']}"] if card["failure"] else []
+    for path in sorted(folder.glob("predictions/*/*/*.parquet")):
+        facts = read_facts(path)
+        if "failure" in facts:
+            found.append(f"{facts['model']} {facts['dataset']} {facts['family']}: {facts['failure']}")
+    return found
 
 
 def _look_at_jobs(outcome: Outcome, environment: Mapping[str, str]) -> None:
