@@ -38,7 +38,7 @@ lint: $(INSTALLED) ## Check format and style of all code.
 report: $(INSTALLED) ## Bundle the demo's figures, with how they were made, into results/demo/report.zip.
 	$(BIN)/snakemake --report results/demo/report.zip
 
-rehearse: $(INSTALLED) ## Run the studies of studies/ in small, with made-up images and weights (six minutes on two cores).
+rehearse: $(INSTALLED) ## Run the studies of studies/ in small, with made-up images and weights.
 	$(BIN)/withstand rehearse $$(grep -L "^# Rehearsal: no" studies/*.yaml)
 
 bench: $(INSTALLED) ## Run the benchmarks, or one of them: make bench NAME=inference_cpu.
