@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint report rehearse bench train-zoo publish-zoo docs gallery lock clean
+.PHONY: help install demo test lint report rehearse bench gpu-check gpu-wheels train-zoo publish-zoo docs gallery lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,19 @@ rehearse: $(INSTALLED) ## Run the studies of studies/ in small, with made-up ima
 
 bench: $(INSTALLED) ## Run the benchmarks, or one of them: make bench NAME=inference_cpu.
 	$(BIN)/python -m benchmarks $(NAME)
+
+# Python 3.12 with torch 2.11 has all but these; no network is needed where they are carried
+GPU_PYTHON ?= python3
+GPU_WHEELS = pydantic pydantic-core annotated-types typing-inspection typing-extensions foolbox eagerpy GitPython gitdb smmap corrupt-tta scikit-image
+
+gpu-check: ## Check results and speeds on a GPU in four minutes; ONLY="pgd spatial" runs others, REHEARSE=1 all of them on a CPU.
+	@if ls .whl/*.whl >/dev/null 2>&1; then $(GPU_PYTHON) -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target .whl/site .whl/*.whl; fi
+	PYTHONPATH=".whl/site:$$PYTHONPATH" $(GPU_PYTHON) -m benchmarks.gpu_check $(if $(REHEARSE),--rehearse) $(if $(ONLY),--only $(ONLY))
+
+gpu-wheels: ## Fetch what gpu-check needs beside torch and timm into .whl, to be carried to a machine without network.
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+		$(foreach manylinux,2_28 2_27 2_17,--platform manylinux_$(manylinux)_x86_64) --platform manylinux2014_x86_64 \
+		--dest .whl $(GPU_WHEELS)
 
 train-zoo: $(INSTALLED) ## Train the models that come with withstand (an hour and a half on two cores).
 	$(BIN)/snakemake weights --cores $(CORES) --configfile studies/train-zoo.yaml

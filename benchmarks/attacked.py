@@ -28,17 +28,23 @@ def model_of_zoo(name: str, device: str) -> Classifier:
     return models.load({"zoo": name}, zoo.weights(name), device)
 
 
+def timed(work: Callable[[], object]) -> float:
+    """Seconds of a work, to the end of what a GPU has to do for it."""
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
 def rounds(works: Sequence[Callable[[], object]], number: int) -> list[list[float]]:
     """Seconds of each work in so many rounds, in each of which all run once, after one that is not counted."""
     seconds: list[list[float]] = [[] for _ in works]
     for turn in range(number + 1):
         for work, found in zip(works, seconds, strict=True):
-            start = time.perf_counter()
-            work()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            taken = timed(work)
             if turn:
-                found.append(time.perf_counter() - start)
+                found.append(taken)
     return seconds
 
 

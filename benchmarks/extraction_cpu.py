@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from statistics import median
@@ -11,8 +10,10 @@ import numpy as np
 import timm
 import torch
 
+from benchmarks.attacked import timed
 from benchmarks.comparison import Comparison
-from withstand import models, zoo
+from withstand import blocks, models, zoo
+from withstand.errors import NotApplicableError
 from withstand.images import Samples
 from withstand.inference import CPU_PIXELS, Forward
 from withstand.internals import _GramReader
@@ -31,8 +32,9 @@ def run() -> Iterator[Comparison]:
         count = max(1, CPU_PIXELS // size**2)
         images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
-            yield from _costs(name, model, images)
-        yield _grams(name, model, size)
+            yield from compare(f"extraction_cpu: {name}", model, images, ROUNDS)
+        pixels = np.random.default_rng(0).integers(0, 256, (MINIBATCH, size, size, 3), dtype=np.uint8)
+        yield compare_grams(f"extraction_cpu: {name}", model, pixels, count, "cpu", ROUNDS)
 
 
 def _models() -> Iterator[tuple[str, Classifier]]:
@@ -43,13 +45,14 @@ def _models() -> Iterator[tuple[str, Classifier]]:
         yield name, Classifier(network, Preprocessing(224, (0.5,) * 3, (0.5,) * 3)).eval().requires_grad_(False)
 
 
-def _costs(name: str, model: Classifier, images: torch.Tensor) -> Iterator[Comparison]:
+def compare(label: str, model: Classifier, images: torch.Tensor, rounds: int) -> Iterator[Comparison]:
+    """Representations, lesions and attention limits of a model, on float images that lie where it does."""
     works: dict[str, tuple[Callable, object]] = {
         "plain": (lambda: model(images), nullcontext),
         "representations of all blocks": (lambda: representations(model, images), nullcontext),
         "a block removed": (lambda: model(images), lambda: intervene(model, Lesion("block", (1,)))),
     }
-    if not name.startswith("resnet"):
+    if _has_patches(model):
         for part in ("mlp", "attention"):
             works[f"one {part} removed"] = (
                 lambda: model(images),
@@ -57,41 +60,51 @@ def _costs(name: str, model: Classifier, images: torch.Tensor) -> Iterator[Compa
             )
         works["attention within 0.3"] = (lambda: model(images), lambda: intervene(model, LocalAttention(0.3)))
         works["attention at random"] = (lambda: model(images), lambda: intervene(model, RandomAttention(0.3, 0)))
-    seconds = _rounds(works)
+    seconds = _rounds(works, rounds)
     for work in [work for work in works if work != "plain"]:
         ratio = median(plain / own for own, plain in zip(seconds[work], seconds["plain"], strict=True))
         speeds = (len(images) / median(seconds[which]) for which in (work, "plain"))
-        yield Comparison(f"extraction_cpu: {name}, {work}", *speeds, ratio, "images/s", "the bare forward pass")
+        yield Comparison(f"{label}, {work}", *speeds, ratio, "images/s", "the bare forward pass")
 
 
-def _rounds(works: Mapping[str, tuple[Callable, Callable]]) -> dict[str, list[float]]:
+def _has_patches(model: Classifier) -> bool:
+    try:
+        blocks.patches_of(model.network, model.preprocessing.input_size)
+    except NotApplicableError:
+        return False
+    return True
+
+
+def _rounds(works: Mapping[str, tuple[Callable, Callable]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each work in so many rounds, after one that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(ROUNDS):
+    for turn in range(rounds + 1):
         for name, (work, context) in works.items():
             with context():
-                start = time.perf_counter()
-                work()
-                seconds[name].append(time.perf_counter() - start)
+                taken = timed(work)
+            if turn:
+                seconds[name].append(taken)
     return seconds
 
 
-def _grams(name: str, model: Classifier, size: int) -> Comparison:
-    """A minibatch to Gram matrices and correlations, against the bare forward pass of its images."""
-    images = np.random.default_rng(0).integers(0, 256, (MINIBATCH, size, size, 3), dtype=np.uint8)
-    outputs = model.network.num_classes
-    forward = Forward(model, outputs, min(MINIBATCH, max(1, CPU_PIXELS // size**2)))
-    samples = Samples([str(i) for i in range(MINIBATCH)], np.zeros(MINIBATCH, int), ["a"], np.array([0]), "x")
+def compare_grams(
+    label: str, model: Classifier, images: np.ndarray, batch_size: int, device: str, rounds: int
+) -> Comparison:
+    """A minibatch, uint8 (n, height, width, 3), to Gram matrices and correlations, against its bare forward pass."""
+    count = len(images)
+    forward = Forward(model, model.network.num_classes, batch_size, device)
+    samples = Samples([str(i) for i in range(count)], np.zeros(count, int), ["a"], np.array([0]), "x")
     reader = _GramReader(model, forward, samples, 2 << 30)
     works = {
         "plain": (lambda: forward(images), nullcontext),
-        "ours": (lambda: reader.minibatch(images, slice(0, MINIBATCH)), nullcontext),
+        "ours": (lambda: reader.minibatch(images, slice(0, count)), nullcontext),
     }
-    seconds = _rounds(works)
+    seconds = _rounds(works, rounds)
     ratio = median(plain / own for own, plain in zip(seconds["ours"], seconds["plain"], strict=True))
     return Comparison(
-        f"extraction_cpu: {name}, Gram matrices and correlations of {MINIBATCH}",
-        MINIBATCH / median(seconds["ours"]),
-        MINIBATCH / median(seconds["plain"]),
+        f"{label}, Gram matrices and correlations of {count}",
+        count / median(seconds["ours"]),
+        count / median(seconds["plain"]),
         ratio,
         "images/s",
         "the bare forward pass",

@@ -8,21 +8,20 @@ one that both are written for.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from importlib import metadata
 from statistics import median
 
-import foolbox
 import torch
-import torchattacks
 
 from benchmarks.attacked import model_of_zoo, pictures, ratio, rounds
 from benchmarks.comparison import Comparison
 from withstand import zoo
 from withstand.attacks.gradient import GradientAttack, attack
 from withstand.attacks.space import Budget
+from withstand.models import Classifier
 
-DEVICE = "cpu"
 BATCH, STEPS, ROUNDS = 128, 8, 5
 MODELS = tuple(name for name in ("vit_p8_base", "vit_p16_base", "resnet_gn_base") if name in zoo.names())
 EPS = Fraction(1, 255)
@@ -31,21 +30,22 @@ EPS = Fraction(1, 255)
 def run() -> Iterator[Comparison]:
     torch.set_num_threads(1)
     for name in MODELS:
-        yield from compare(name, DEVICE, BATCH)
+        sample = pictures(BATCH)
+        yield from compare(f"pgd_cpu: {name}, {STEPS} steps", model_of_zoo(name, "cpu"), sample, ROUNDS)
 
 
-def compare(name: str, device: str, batch: int) -> Iterator[Comparison]:
-    """PGD of one model of the zoo, against each peer."""
-    model = model_of_zoo(name, device)
+def compare(
+    label: str,
+    model: Classifier,
+    sample: tuple[torch.Tensor, torch.Tensor, list[str]],
+    number: int,
+    peers: Sequence[str] = ("torchattacks", "foolbox"),
+) -> Iterator[Comparison]:
+    """PGD on images, labels and ids that lie where the model does, against its bare passes and each peer."""
+    images, labels, ids = sample
     plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
-    images, labels, ids = pictures(batch)
-    images, labels = images.to(device), labels.to(device)
     floats = (images.float() / 255).permute(0, 3, 1, 2)
-    contiguous = floats.contiguous()
     given = GradientAttack("pgd", Budget("linf", EPS, EPS / STEPS), STEPS)
-    of_torchattacks = torchattacks.PGD(plain, float(EPS), float(EPS / STEPS), STEPS, random_start=False)
-    of_foolbox = foolbox.attacks.LinfPGD(abs_stepsize=float(EPS / STEPS), steps=STEPS, random_start=False)
-    wrapped = foolbox.PyTorchModel(plain, bounds=(0, 1), device=device)
 
     def bare() -> None:
         for _ in range(STEPS):
@@ -55,16 +55,30 @@ def compare(name: str, device: str, batch: int) -> Iterator[Comparison]:
         with torch.no_grad():
             model(floats)
 
-    works = (
-        lambda: attack(model, images, labels, ids, given),
-        bare,
-        lambda: plain(of_torchattacks(contiguous, labels)),
-        lambda: of_foolbox(wrapped, contiguous, labels, epsilons=float(EPS)),
-    )
-    ours, *others = rounds(works, ROUNDS)
-    peers = ("its bare forward and backward passes", "torchattacks 3.5.1", "foolbox 3.3.4")
-    for found, peer in zip(others, peers, strict=True):
-        speed, other = (batch / median(seconds) for seconds in (ours, found))
-        yield Comparison(
-            f"pgd_{device}: {name}, {STEPS} steps", speed, other, ratio(ours, found), "images/s", f"{peer}, 1 thread"
-        )
+    against = {"its bare forward and backward passes": bare}
+    for peer in peers:
+        version = metadata.version(peer)
+        against[f"{peer} {version}"] = _PEERS[peer](plain, floats.contiguous(), labels)
+    ours, *others = rounds((lambda: attack(model, images, labels, ids, given), *against.values()), number)
+    threads = f", {torch.get_num_threads()} thread" if images.device.type == "cpu" else ""
+    for found, peer in zip(others, against, strict=True):
+        speed, other = (len(images) / median(seconds) for seconds in (ours, found))
+        yield Comparison(label, speed, other, ratio(ours, found), "images/s", f"{peer}{threads}")
+
+
+def _torchattacks(plain: torch.nn.Module, pixels: torch.Tensor, labels: torch.Tensor) -> Callable[[], object]:
+    import torchattacks
+
+    given = torchattacks.PGD(plain, float(EPS), float(EPS / STEPS), STEPS, random_start=False)
+    return lambda: plain(given(pixels, labels))
+
+
+def _foolbox(plain: torch.nn.Module, pixels: torch.Tensor, labels: torch.Tensor) -> Callable[[], object]:
+    import foolbox
+
+    given = foolbox.attacks.LinfPGD(abs_stepsize=float(EPS / STEPS), steps=STEPS, random_start=False)
+    wrapped = foolbox.PyTorchModel(plain, bounds=(0, 1), device=pixels.device)
+    return lambda: given(wrapped, pixels, labels, epsilons=float(EPS))
+
+
+_PEERS = {"torchattacks": _torchattacks, "foolbox": _foolbox}

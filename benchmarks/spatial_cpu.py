@@ -6,10 +6,11 @@ through the whole grid.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from statistics import median
 
-import foolbox
 import torch
 
 from benchmarks.attacked import model_of_zoo, pictures, ratio, rounds
@@ -17,8 +18,8 @@ from benchmarks.comparison import Comparison
 from benchmarks.pgd_cpu import MODELS
 from withstand.attacks.spatial import Search, SpatialGrid
 from withstand.inference import Passes
+from withstand.models import Classifier
 
-DEVICE = "cpu"
 BATCH, ROUNDS = 64, 3
 GRID = SpatialGrid(rotation=30, translation=3, angles=5, shifts=3, draws=1)
 
@@ -26,38 +27,60 @@ GRID = SpatialGrid(rotation=30, translation=3, angles=5, shifts=3, draws=1)
 def run() -> Iterator[Comparison]:
     torch.set_num_threads(1)
     for name in MODELS:
-        yield from compare(name, DEVICE, BATCH)
+        label = f"spatial_cpu: {name}, {len(GRID.transformations)} transformations"
+        yield from compare(label, model_of_zoo(name, "cpu"), pictures(BATCH), BATCH, ROUNDS)
 
 
-def compare(name: str, device: str, batch: int) -> Iterator[Comparison]:
-    """The search of one model of the zoo, against each peer."""
-    model = model_of_zoo(name, device)
-    images, labels, ids = pictures(batch)
-    on_device = images.to(device)
-    floats = (on_device.float() / 255).permute(0, 3, 1, 2)
-    contiguous, at_peer = floats.contiguous(), labels.to(device)
-    number = len(GRID.transformations) + GRID.draws
-    search = Search(model, 10, GRID, {"all": torch.arange(10)}, Passes(batch, device))
-    theirs = foolbox.attacks.SpatialAttack(GRID.translation, GRID.rotation, GRID.shifts, GRID.angles)
-    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=device)
+def compare(
+    label: str,
+    model: Classifier,
+    sample: tuple[torch.Tensor, torch.Tensor, list[str]],
+    at_once: int,
+    number: int,
+    peers: Sequence[str] = ("foolbox",),
+) -> Iterator[Comparison]:
+    """The search on images that lie where the model does, in passes of ``at_once``, against bare passes and foolbox.
+
+    Args:
+        sample: images, their labels on the CPU, and ids.
+    """
+    images, labels, ids = sample
+    device, outputs = images.device, model.network.num_classes
+    floats = (images.float() / 255).permute(0, 3, 1, 2)
+    transformations = len(GRID.transformations) + GRID.draws
+    search = Search(model, outputs, GRID, {"all": torch.arange(outputs)}, Passes(at_once, device))
+    # as many images in each pass as the search has
+    filled = floats.repeat(max(1, at_once // len(floats)), 1, 1, 1)
+    passes_needed = transformations * len(floats) / len(filled)
 
     @torch.inference_mode()
     def bare() -> None:
-        for _ in range(number):
-            model(floats)
+        for _ in range(math.ceil(passes_needed)):
+            model(filled)
 
-    def peer() -> None:
-        _, _, success = theirs(wrapped, contiguous, foolbox.criteria.Misclassification(at_peer))
+    # foolbox asks about the image as it is at the beginning and about what it found at the end, and has no draws
+    against = {"bare passes": (bare, passes_needed / math.ceil(passes_needed))}
+    for peer in peers:
+        work = _foolbox(model, floats.contiguous(), labels.to(device))
+        against[f"{peer} {metadata.version(peer)}"] = (work, transformations / (len(GRID.transformations) + 2))
+    works = [lambda: search(images, labels, ids), *(work for work, _ in against.values())]
+    ours, *others = rounds(works, number)
+    speed = len(images) * transformations / median(ours)
+    threads = f", {torch.get_num_threads()} thread" if device.type == "cpu" else ""
+    for (name, (_, fair)), taken in zip(against.items(), others, strict=True):
+        found = [seconds * fair for seconds in taken]
+        other = len(images) * transformations / median(found)
+        yield Comparison(label, speed, other, ratio(ours, found), "images/s", f"{name}{threads}")
+
+
+def _foolbox(model: Classifier, pixels: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
+    import foolbox
+
+    theirs = foolbox.attacks.SpatialAttack(GRID.translation, GRID.rotation, GRID.shifts, GRID.angles)
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=pixels.device)
+
+    def work() -> None:
+        _, _, success = theirs(wrapped, pixels, foolbox.criteria.Misclassification(labels))
         assert not success.all(), "the peer has stopped early"
 
-    ours, passes, others = rounds((lambda: search(on_device, labels, ids), bare, peer), ROUNDS)
-    # the peer asks about the image as it is at the beginning and about what it found at the end, and has no draws
-    per_image = {"ours": number, "bare": number, "peer": len(GRID.transformations) + 2}
-    speed = {
-        key: batch * per_image[key] / median(seconds)
-        for key, seconds in (("ours", ours), ("bare", passes), ("peer", others))
-    }
-    label = f"spatial_{device}: {name}, {len(GRID.transformations)} transformations"
-    yield Comparison(label, speed["ours"], speed["bare"], ratio(ours, passes), "images/s", "bare passes, 1 thread")
-    fair = [seconds * number / per_image["peer"] for seconds in others]
-    yield Comparison(label, speed["ours"], speed["peer"], ratio(ours, fair), "images/s", "foolbox 3.3.4, 1 thread")
+    return work

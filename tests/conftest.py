@@ -16,6 +16,18 @@ from workflow_project import Project
 SHAPETEX = {"kind": "shapetex", "split": "test"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that are marked ``gpu`` are left out, by name, where torch sees none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
 @pytest.fixture(scope="session")
 def pictures() -> np.ndarray:
     """Twelve shapetex images: uint8 (12, 64, 64, 3)."""

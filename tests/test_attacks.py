@@ -293,7 +293,7 @@ def test_float16_never_leads_away_from_zero():
     assert ((values - kept).abs()[large] <= values.abs()[large] * 2**-10).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("options", BUDGETS, ids=str)
 def test_a_gpu_attacks_as_a_cpu_does(sample, options):
     """Perturbed images are the same on both to the last bit; networks round otherwise, so some signs differ."""

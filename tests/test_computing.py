@@ -219,10 +219,7 @@ def test_cards_of_this_machine_limit_jobs_of_this_machine(tmp_path, options, lim
 # On a card
 
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-
-
-@needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ["vit_p16_base", "resnet_gn_base"])
 def test_a_card_answers_as_the_cpu_does(name, samples, pictures, tmp_path):
     """Predictions on a card in float32, copied from page-locked memory, against the CPU's: sums in another order."""
@@ -245,7 +242,7 @@ def test_a_card_answers_as_the_cpu_does(name, samples, pictures, tmp_path):
     assert np.allclose(found["cpu"]["loss"], found["cuda"]["loss"], atol=1e-4)
 
 
-@needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_lower_precision_is_lower_on_a_card(precision, pictures):
     images = torch.from_numpy(pictures).cuda().permute(0, 3, 1, 2).float() / 255

@@ -120,7 +120,7 @@ def test_many_at_once_as_on_a_gpu(monkeypatch, pictures, picture_ids, name, seve
     assert_nearly_equal(apply(pictures, name, severity, picture_ids), one_by_one)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU at hand")
+@pytest.mark.gpu
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_gpu_makes_nearly_the_same_pixels(photograph, name, severity):

@@ -147,7 +147,7 @@ def test_a_model_that_fails_is_recorded(folder, tmp_path):  # noqa: F811
     assert "not finite" in predictions.read_facts(output)["failure"] and pq.read_table(output).num_rows == 0
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_turns_images_as_a_cpu_does(images):
     transformations = grid().transformations
     on_cpu, on_gpu = (transform_all(pixels, transformations, grid()) for pixels in (images, images.cuda()))

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import h5py
-import hdf5plugin
 
 from withstand.errors import WithstandError
 from withstand.files import Facts, atomic_output, made_by_another_version
 from withstand.integrity import damage
+
+try:
+    import hdf5plugin
+except ModuleNotFoundError:  # files are then written without a filter
+    hdf5plugin = None
 
 _SPARE_BYTES = 1 << 21
 
@@ -113,6 +117,8 @@ def reading(what: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, KeyError) as error:
+        if hdf5plugin is None:
+            raise Hdf5Error(f"{what} cannot be read without hdf5plugin: pip install hdf5plugin") from error
         raise Hdf5Error(f"{what} cannot be read ({reason(error)}); delete the file and run again") from error
 
 
@@ -123,8 +129,13 @@ def check_space(path: Path, count: int) -> None:
         raise Hdf5Error(f"{path}: cannot be written ({os.strerror(errno.ENOSPC)})")
 
 
-def fast_filter(*, bits: bool = False) -> hdf5plugin.Blosc:
-    """Compression that costs little more than none; with ``bits`` for small numbers, whose bits are sorted first."""
+def fast_filter(*, bits: bool = False) -> hdf5plugin.Blosc | None:
+    """Compression that costs little more than none; with ``bits`` for small numbers, whose bits are sorted first.
+
+    None where hdf5plugin is not installed.
+    """
+    if hdf5plugin is None:
+        return None
     shuffle = hdf5plugin.Blosc.BITSHUFFLE if bits else hdf5plugin.Blosc.NOSHUFFLE
     return hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=shuffle)
 
