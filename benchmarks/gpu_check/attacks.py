@@ -23,9 +23,9 @@ def pgd(setting: Setting) -> Iterator[Comparison]:
 
 
 def spatial(setting: Setting) -> Iterator[Comparison]:
-    """With few images, as a search of ``studies/`` has them beside large passes, and with many."""
-    for name in ("vit_p16_base", "resnet_gn_base"):
-        for images in sorted({setting.size(8, 2), setting.size(256, 2)}):
+    """With fewer images than a pass holds, and with many."""
+    for name in ("vit_p16_base", "resnet_gn_base")[: setting.size(2, 1)]:
+        for images in sorted({8, setting.size(256, 8)}):
             batch = pictures(images)
             sample = (batch[0].to(setting.device), *batch[1:])
             label = f"spatial_gpu: {name}, {images} images of 64 px"

@@ -25,7 +25,7 @@ class Setting:
         if self.small:
             return {
                 "vit_tiny, 2 blocks": {"timm": "vit_tiny_patch16_224", "kwargs": {"depth": 2}},
-                "resnet18, 4 blocks": {"timm": "resnet18", "kwargs": {"layers": [1, 1, 1, 1]}},
+                "resnet18, 5 blocks": {"timm": "resnet18", "kwargs": {"layers": [2, 1, 1, 1]}},
             }
         return {name: {"timm": name} for name in ("vit_base_patch16_224", "resnet50")}
 
