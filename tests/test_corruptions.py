@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from scipy import ndimage, stats
 
-from withstand.corruptions import digital, registry
+from withstand.corruptions import digital, filters, registry
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES, nearest_size
 from withstand.corruptions.registry import corrupt
 from withstand.errors import WithstandError
@@ -118,6 +118,27 @@ def test_many_at_once_as_on_a_gpu(monkeypatch, pictures, picture_ids, name, seve
     one_by_one = apply(pictures, name, severity, picture_ids)
     monkeypatch.setitem(registry.CHUNK, "cpu", 5)
     assert_nearly_equal(apply(pictures, name, severity, picture_ids), one_by_one)
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (64, 64), (299, 299), (384, 384), (75, 50), (17, 40), (300, 260)])
+def test_scaling_down_without_pillow_is_pillows(shape):
+    images = np.random.default_rng(0).integers(0, 256, (2, *shape, 3), dtype=np.uint8)
+    images[1, ::2] = 255
+    for share in (0.25, 0.3, 1 / 3, 0.4, 0.5, 0.6, 0.65, 0.75, 0.85, 0.9, 0.95, 1):
+        size = tuple(int(side * share) for side in shape)
+        expected = [Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX) for image in images]
+        assert np.array_equal(digital.box_scaled(torch.from_numpy(images), size), np.stack(expected)), share
+
+
+@pytest.mark.parametrize("radius, sigma", [(10, 3), (15, 8), (20, 15), (12, 12)])
+def test_motion_blur_by_kernels_is_that_by_slices(photograph, monkeypatch, radius, sigma):
+    """What GPUs do, on a CPU: sums in another order cut off at whole levels."""
+    planes = torch.from_numpy(photograph.repeat(5, 0)).permute(0, 3, 1, 2).float()
+    angles = [-135.0, -44.5, 0.0, 7.25, 45.0]
+    expected = filters.motion_blur(planes, radius, sigma, angles)
+    monkeypatch.setattr(filters, "_along_by_slices", filters._along_by_kernels)
+    apart = (filters.motion_blur(planes, radius, sigma, angles) - expected).abs()
+    assert apart.max() <= 1 and (apart > 0).float().mean() < 1e-3
 
 
 @pytest.mark.gpu

@@ -68,6 +68,15 @@ class Computing:
             network.compile()
         return network
 
+    def arranged(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (n, 3, height, width) in the memory format of the weights, which a GPU's convolutions take from their
+        input: pixels come as they lie in files, channels last."""
+        import torch
+
+        if images.device.type == "cpu":
+            return images
+        return images.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
+
     def products(self, device: torch.device | str) -> AbstractContextManager:
         """Where a network is called."""
         import torch

@@ -97,7 +97,7 @@ class Classifier(nn.Module):
             mode = self.preprocessing.interpolation
             images = functional.interpolate(images, (size, size), mode=mode, antialias=True).clamp(0, 1)
         with self.computing.products(images.device):
-            return self.network((images - self.mean) / self.std)
+            return self.network(self.computing.arranged((images - self.mean) / self.std))
 
 
 def own_transform(preprocessing: Preprocessing) -> Callable[[Image.Image], np.ndarray]:

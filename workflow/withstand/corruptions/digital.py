@@ -78,11 +78,47 @@ def _affine(height: int, width: int, noise: SampleNoise, jitter: float) -> torch
 
 
 def pixelate(images: torch.Tensor, noise: SampleNoise, share: float) -> torch.Tensor:
-    """Scale down to a share of each side and up again, both with Pillow's box filter, on the CPU.
+    """Scale down to a share of each side and up again, both with Pillow's box filter.
 
-    Scaling up, a box holds the one pixel in which its centre lies; it is taken without Pillow, which is slower.
+    Scaling up, a box holds the one pixel in which its centre lies. On a CPU Pillow scales down; elsewhere float64 does,
+    which holds its fixed-point numbers exactly.
     """
-    return _by_pillow(images, lambda image: _through_small(image, share))
+    height, width = images.shape[1:3]
+    small = int(height * share), int(width * share)
+    if images.device.type == "cpu":
+        scaled = _by_pillow(images, lambda image: np.asarray(image.resize(small[::-1], Image.Resampling.BOX)))
+    else:
+        scaled = box_scaled(images, small)
+    rows, columns = (torch.from_numpy(_box_centres(*sides)) for sides in zip(small, (height, width), strict=True))
+    return scaled.index_select(2, columns.to(images.device)).index_select(1, rows.to(images.device))
+
+
+def box_scaled(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """uint8 (n, height, width, 3) scaled down to a height and width, bit for bit as Pillow's box filter does.
+
+    Pillow makes rows first, then columns; each time sums of bytes by weights of 22 bits are rounded to bytes.
+    """
+    down, across = (_box_weights(*sides).to(images.device) for sides in zip(images.shape[1:3], size, strict=True))
+    for weights, axis in ((across, 2), (down, 1)):
+        if weights.shape[0] != weights.shape[1]:
+            sums = torch.tensordot(images.double(), weights, ([axis], [1])).movedim(-1, axis)
+            images = sums.add_(1 << _BOX_BITS - 1).mul_(2.0**-_BOX_BITS).floor_().clamp_(0, 255).to(torch.uint8)
+    return images
+
+
+_BOX_BITS = 22
+
+
+@lru_cache(maxsize=64)
+def _box_weights(length: int, scaled: int) -> torch.Tensor:
+    """Weights of a line's pixels in each pixel of the line scaled down: whole numbers, float64 (scaled, length)."""
+    scale = length / scaled
+    pixels, centres = np.arange(length), (np.arange(scaled)[:, None] + 0.5) * scale
+    first, end = (np.floor(np.clip(centres + side * scale / 2 + 0.5, 0, length)) for side in (-1, 1))
+    distance = (pixels - centres + 0.5) * (1 / scale)  # rounded as Pillow does: a pixel may lie just at a box's border
+    inside = (pixels >= first) & (pixels < end) & (distance > -0.5) & (distance <= 0.5)
+    weights = inside / inside.sum(1, keepdims=True)
+    return torch.from_numpy(np.floor(0.5 + weights * (1 << _BOX_BITS)))
 
 
 def jpeg_compression(images: torch.Tensor, noise: SampleNoise, quality: int) -> torch.Tensor:
@@ -105,12 +141,6 @@ def _by_pillow(images: torch.Tensor, function: Callable[[Image.Image], np.ndarra
         return torch.from_numpy(work(arrays[0])[None]).to(images.device)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return torch.from_numpy(np.stack(list(pool.map(work, arrays)))).to(images.device)
-
-
-def _through_small(image: Image.Image, share: float) -> np.ndarray:
-    small = image.resize((int(image.width * share), int(image.height * share)), Image.Resampling.BOX)
-    columns, rows = _box_centres(small.width, image.width), _box_centres(small.height, image.height)
-    return np.asarray(small).take(columns, axis=1).take(rows, axis=0)
 
 
 @lru_cache(maxsize=64)
