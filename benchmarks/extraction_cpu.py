@@ -16,7 +16,7 @@ from withstand import blocks, models, zoo
 from withstand.errors import NotApplicableError
 from withstand.images import Samples
 from withstand.inference import CPU_PIXELS, Forward
-from withstand.internals import _GramReader
+from withstand.internals import GramProtocol, _GramReader, _room
 from withstand.interventions import Lesion, LocalAttention, RandomAttention, intervene
 from withstand.models import Classifier, Preprocessing
 from withstand.representations import representations
@@ -94,7 +94,7 @@ def compare_grams(
     count = len(images)
     forward = Forward(model, model.network.num_classes, batch_size, device)
     samples = Samples([str(i) for i in range(count)], np.zeros(count, int), ["a"], np.array([0]), "x")
-    reader = _GramReader(model, forward, samples, 2 << 30)
+    reader = _GramReader(model, forward, samples, _room(GramProtocol.memory, torch.device(device)))
     works = {
         "plain": (lambda: forward(images), nullcontext),
         "ours": (lambda: reader.minibatch(images, slice(0, count)), nullcontext),

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from scipy import ndimage, stats
 
+from withstand import jpeg
 from withstand.corruptions import digital, filters, registry
 from withstand.corruptions.constants import CORRUPTIONS, SEVERITIES, nearest_size
 from withstand.corruptions.registry import corrupt
@@ -245,9 +246,9 @@ def test_jpeg_is_pillows(pictures, severity):
 @pytest.fixture
 def no_opencv(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    digital._opencv.cache_clear()
+    jpeg.opencv.cache_clear()
     yield
-    digital._opencv.cache_clear()
+    jpeg.opencv.cache_clear()
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
@@ -255,7 +256,7 @@ def test_jpeg_without_opencv_has_the_same_pixels(request, pictures, photograph, 
     images = (pictures, photograph)
     expected = [apply(batch, "jpeg_compression", severity) for batch in images]
     request.getfixturevalue("no_opencv")
-    assert digital._opencv() is None
+    assert jpeg.opencv() is None
     assert all(
         np.array_equal(apply(batch, "jpeg_compression", severity), pixels)
         for batch, pixels in zip(images, expected, strict=True)

@@ -33,6 +33,7 @@ import xxhash
 from PIL import Image
 
 from withstand import hdf5
+from withstand.datasets.decoding import pixels
 from withstand.errors import WithstandError
 
 FORMAT = "withstand-images-2"
@@ -299,5 +300,4 @@ def encode_jpeg(image: np.ndarray) -> bytes:
 
 def decode(data: bytes) -> np.ndarray:
     """Encoded image bytes to uint8 (height, width, 3), RGB."""
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
+    return pixels(data)

@@ -299,6 +299,8 @@ class Forward:
         return prefetch(answers, ANSWERED_AHEAD) if self._device.type == "cuda" else answers
 
     def _stream(self, batches: Iterable[Batch]) -> Iterator[Answers]:
+        if self._device.type == "cuda":  # to read and to copy are work for a thread each
+            batches = prefetch(batches, READ_AHEAD)
         for batch, pixels in prefetch(uploaded(batches, self._device), READ_AHEAD):
             if pixels.is_cuda:  # copied on another stream, which may not have its memory back before this one is done
                 pixels.record_stream(torch.cuda.current_stream(self._device))

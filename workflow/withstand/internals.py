@@ -486,8 +486,8 @@ class GramProtocol:
 
     Attributes:
         minibatch: samples in a Gram matrix; a rest that fills none is left out.
-        memory: bytes that activations of one minibatch may take; where all layers need more, they take turns, a pass
-            over the minibatch each.
+        memory: bytes that activations of one minibatch may take, on a GPU a quarter of what is free if that is more;
+            where all layers need more, they take turns, a pass over the minibatch each.
         activations: how many samples' activations are kept themselves.
     """
 
@@ -522,7 +522,7 @@ def measure_grams(
     with grams_file(output, facts) as file, _progress(facts, "Gram matrices") as advance:
         for condition in subset.conditions:
             writer = GramWriter(file, output, condition)
-            reader = _GramReader(model, forward, subset.samples, protocol.memory)
+            reader = _GramReader(model, forward, subset.samples, _room(protocol.memory, torch.device(device)))
             writer.lay_out(reader.paths, [subset.samples.ids[part] for part in minibatches])
             for number, (part, images) in enumerate(subset.batches(condition, minibatches)):
                 writer.store(number, reader.minibatch(images, part))
@@ -532,6 +532,10 @@ def measure_grams(
                 passes = [[layer.half().cpu() for layer in layers] for layers in reader.passes(first)]
                 for layer, path in enumerate(reader.paths):
                     writer.keep(path, torch.cat([layers[layer] for layers in passes]).numpy())
+
+
+def _room(memory: int, device: torch.device) -> int:
+    return memory if device.type == "cpu" else max(memory, torch.cuda.mem_get_info(device)[0] // 4)
 
 
 class _GramReader:

@@ -127,6 +127,10 @@ class PartialShard:
         return self._whole.read(corruption, severity_index, self._positions[samples])
 
 
+TOGETHER = 8
+"""Images that a thread decodes before it hands them over: one by one, threads wait for Python's lock."""
+
+
 class DownloadedShard:
     """The samples of a clean shard, and their corrupted copies in a set as published.
 
@@ -161,7 +165,16 @@ class DownloadedShard:
         return self._clean.samples
 
     def read(self, corruption: str, severity_index: int, samples: slice | np.ndarray) -> np.ndarray:
-        return np.stack([image for image, *_ in self.copies(corruption, severity_index, samples)])
+        ids = _at(self.samples.ids, samples)
+        images = np.empty((len(ids), self.size, self.size, 3), np.uint8)
+
+        def fill(start: int) -> None:
+            for row, sample_id in enumerate(ids[start : start + TOGETHER], start):
+                images[row] = self._copy(corruption, severity_index, sample_id)[0]
+
+        for _ in in_order(fill, range(0, len(ids), TOGETHER), self._threads):
+            pass
+        return images
 
     def copies(
         self, corruption: str, severity_index: int, samples: slice | np.ndarray
@@ -172,15 +185,16 @@ class DownloadedShard:
             UnreadableImageError: if one cannot be decoded.
             SourceError: if one is of another size than the clean images.
         """
+        ids = _at(self.samples.ids, samples)
+        return list(in_order(lambda sample_id: self._copy(corruption, severity_index, sample_id), ids, self._threads))
+
+    def _copy(self, corruption: str, severity_index: int, sample_id: str) -> tuple[np.ndarray, bytes, str]:
         severity = self._severities[severity_index]
-
-        def read(sample_id: str) -> tuple[np.ndarray, bytes, str]:
-            image, data, encoding = self._copies.read(corruption, severity, sample_id)
-            if image.size != (self.size, self.size):
-                raise SourceError(
-                    f"{corruption} at severity {severity}, {sample_id}: {image.width} x {image.height} px, the clean"
-                    f" images have {self.size} x {self.size}"
-                )
-            return np.asarray(image), data, encoding
-
-        return list(in_order(read, _at(self.samples.ids, samples), self._threads))
+        image, data, encoding = self._copies.read(corruption, severity, sample_id)
+        height, width = image.shape[:2]
+        if (height, width) != (self.size, self.size):
+            raise SourceError(
+                f"{corruption} at severity {severity}, {sample_id}: {width} x {height} px, the clean images have"
+                f" {self.size} x {self.size}"
+            )
+        return image, data, encoding

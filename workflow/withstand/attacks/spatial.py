@@ -274,10 +274,9 @@ def _grids(transformations: Sequence[Transformation], size: tuple[int, int], dev
     outermost pixels."""
     height, width = size
     turns = torch.tensor([math.radians(transformation.angle) for transformation in transformations])
-    shifts = torch.tensor([transformation[1:] for transformation in transformations], dtype=torch.float32)
-    x = torch.arange(width) - (width - 1) / 2 - shifts[:, :1]
-    y = torch.arange(height) - (height - 1) / 2 - shifts[:, 1:]
-    cos, sin = (values.float()[:, None, None] for values in (turns.cos(), turns.sin()))
+    shifts = torch.tensor([transformation[1:] for transformation in transformations], dtype=torch.float32).to(device)
+    x = torch.arange(width, device=device) - (width - 1) / 2 - shifts[:, :1]
+    y = torch.arange(height, device=device) - (height - 1) / 2 - shifts[:, 1:]
+    cos, sin = (values.float()[:, None, None].to(device) for values in (turns.cos(), turns.sin()))
     x, y = x[:, None, :], y[:, :, None]
-    before = torch.stack([(cos * x - sin * y) / ((width - 1) / 2), (sin * x + cos * y) / ((height - 1) / 2)], dim=3)
-    return before.to(device)
+    return torch.stack([(cos * x - sin * y) / ((width - 1) / 2), (sin * x + cos * y) / ((height - 1) / 2)], dim=3)

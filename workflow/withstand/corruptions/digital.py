@@ -6,13 +6,13 @@ import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from types import ModuleType
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional
 
+from withstand import jpeg
 from withstand.corruptions import filters
 from withstand.corruptions.pixels import SampleNoise, from_planes, to_bytes, to_planes, to_unit
 
@@ -152,18 +152,8 @@ def _box_centres(length: int, enlarged: int) -> np.ndarray:
 def _through_jpeg(image: Image.Image, quality: int) -> np.ndarray:
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=quality)
-    cv2 = _opencv()
+    cv2 = jpeg.opencv()
     if cv2 is None:
         with Image.open(buffer) as encoded:
             return np.asarray(encoded)
     return cv2.imdecode(np.frombuffer(buffer.getbuffer(), np.uint8), cv2.IMREAD_COLOR_RGB)
-
-
-@lru_cache(maxsize=1)
-def _opencv() -> ModuleType | None:
-    """OpenCV; None where it is not installed, or lacks a library of the system. A failing import is slow."""
-    try:
-        import cv2
-    except ImportError:
-        return None
-    return cv2

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
+from withstand import jpeg
 from withstand.errors import WithstandError
 
 # of odd metadata, and of palettes with transparent colours
@@ -44,6 +45,12 @@ def decode(data: bytes, encoding: str = ENCODED) -> Image.Image:
     if layout == "hwc":
         return Image.fromarray(np.frombuffer(data, np.uint8).reshape(side, side, 3))
     return Image.fromarray(np.frombuffer(data, np.uint8).reshape(3, side, side).transpose(1, 2, 0).copy())
+
+
+def pixels(data: bytes, encoding: str = ENCODED) -> np.ndarray:
+    """What :func:`decode` gives, as uint8 (height, width, 3), and faster for JPEG files; raises the same."""
+    found = jpeg.decode(data) if encoding == ENCODED else None
+    return np.asarray(decode(data, encoding)) if found is None else found
 
 
 def _decode_file(data: bytes) -> Image.Image:

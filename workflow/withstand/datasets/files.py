@@ -13,22 +13,25 @@ which. Corrupted copies have the clean sample's label; what their folders say of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from withstand.datasets.archives import Archive
 from withstand.datasets.containers import Location, Member, Reader, describe, is_gzip, members
-from withstand.datasets.decoding import ENCODED, UnreadableImageError, decode
+from withstand.datasets.decoding import ENCODED, UnreadableImageError, decode, pixels
 from withstand.datasets.source import ReadableSource, Source
 from withstand.errors import WithstandError
 from withstand.files import atomic_output
 from withstand.progress import progress
+
+Decoded = TypeVar("Decoded")
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"))
 """What counts as an image in folders and archives; other files are passed over."""
@@ -260,7 +263,7 @@ class IndexedSource(ReadableSource):
             UnreadableImageError: if its bytes are no whole image; the message names the file.
             ContainerError: if its bytes cannot be read.
         """
-        return np.asarray(self.picture(sample_id))
+        return self._images.read(self._rows[sample_id], pixels)[0]
 
     def picture(self, sample_id: str) -> Image.Image:
         """The image of a sample, in RGB; raises what :meth:`read` raises."""
@@ -279,8 +282,11 @@ class IndexedImages:
         """Where the bytes in a row lie."""
         return Location(**{name: self._columns[name][row].as_py() for name in Location.__dataclass_fields__})
 
-    def read(self, row: int) -> tuple[Image.Image, bytes, str]:
+    def read(self, row: int, to: Callable[[bytes, str], Decoded] = decode) -> tuple[Decoded, bytes, str]:
         """The image in a row, in RGB, its bytes, and their encoding.
+
+        Args:
+            to: ``decode`` for a Pillow image, ``pixels`` for an array.
 
         Raises:
             UnreadableImageError: if the bytes are no whole image; the message names the file.
@@ -289,7 +295,7 @@ class IndexedImages:
         encoding, location = self._columns["encoding"][row].as_py(), self.location(row)
         data = self._reader.read(location)
         try:
-            return decode(data, encoding), data, encoding
+            return to(data, encoding), data, encoding
         except UnreadableImageError as error:
             raise UnreadableImageError(f"{describe(location)}: not a readable image ({error})") from error
 
@@ -331,6 +337,7 @@ class CorruptedCopies:
                 told = f"lies in the folder of {names[label]}, but the clean image is of {names[labels[sample_id]]}"
                 raise SourceError(f"{describe(self._images.location(row))}: {told}")
 
-    def read(self, corruption: str, severity: int, sample_id: str) -> tuple[Image.Image, bytes, str]:
-        """The corrupted copy of a sample, its bytes and their encoding (see :meth:`IndexedImages.read`)."""
-        return self._images.read(self._rows[corruption, severity, sample_id])
+    def read(self, corruption: str, severity: int, sample_id: str) -> tuple[np.ndarray, bytes, str]:
+        """The corrupted copy of a sample, uint8 (height, width, 3), its bytes and their encoding (see
+        :meth:`IndexedImages.read`)."""
+        return self._images.read(self._rows[corruption, severity, sample_id], pixels)
