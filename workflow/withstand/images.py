@@ -231,7 +231,7 @@ class ImageFile(hdf5.OpenFile):
     def __len__(self) -> int:
         return self._part("labels").shape[0]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Height and width of the images, in pixels."""
         return int(self._attribute("height"))
