@@ -79,7 +79,7 @@ def uniform(keys: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
 
     Multiples of 2**-24, the same to the bit on every device.
     """
-    return _multiples(_STEP, keys, shape)
+    return _whole(keys, shape).mul_(_STEP)
 
 
 def normal(keys: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -87,38 +87,38 @@ def normal(keys: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
 
     They end at 5.42. Devices differ by at most 2e-6.
     """
-    return _as_normal(_multiples(2 * _STEP, keys, shape))
+    return _as_normal(_whole(keys, shape))
 
 
-def _as_normal(doubled: torch.Tensor) -> torch.Tensor:
-    """Uniform numbers times two, which are overwritten, by the inverse of the distribution function."""
+def _as_normal(whole: torch.Tensor) -> torch.Tensor:
+    """Whole numbers, which are overwritten, by the inverse of the distribution function."""
     import torch
 
-    centred = doubled.sub_(1 - _STEP)  # exact, and symmetric about 0
+    end = whole.new_full((), _STEP - 1)
+    centred = torch.add(end, whole, alpha=2 * _STEP, out=whole)  # exact, and symmetric about 0
     if centred.device.type == "cpu" and not torch.backends.mkl.is_available():
         centred = centred.double()  # torch's own float32 is off by 4e-5 in the tails
     return centred.erfinv_().mul_(math.sqrt(2)).float()
 
 
-def _multiples(step: float, keys: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """``step`` times whole numbers below 2**24: float32 (n, *shape)."""
+def _whole(keys: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Whole numbers from 0 to 2**24 - 1: float32 (n, *shape)."""
     import torch
 
     numbers = torch.empty(len(keys), math.prod(shape), dtype=torch.float32, device=keys.device)
     fill = _fill_by_numpy if keys.device.type == "cpu" else _fill_by_torch
-    fill(numbers, step, keys)
+    fill(numbers, keys)
     return numbers.reshape(len(keys), *shape)
 
 
-def _fill_by_numpy(numbers: torch.Tensor, step: float, keys: torch.Tensor) -> None:
-    """Multiples into float32 (n, count), by numpy's generator."""
+def _fill_by_numpy(numbers: torch.Tensor, keys: torch.Tensor) -> None:
+    """Whole numbers into float32 (n, count), by numpy's generator."""
     count = numbers.shape[1]
     for halves, row in zip(keys.numpy().view(np.uint64), numbers.numpy(), strict=True):
         words = _OF_THREAD.words(halves, -(-count // 2))
         bits = words.astype("<u8", copy=False).view("<u4")[:count]
         bits >>= 8
-        np.copyto(row, bits.view("<i4"))  # three passes are faster than one that converts and multiplies
-        np.multiply(row, np.float32(step), out=row)
+        np.copyto(row, bits.view("<i4"))
 
 
 class _Generator(threading.local):
@@ -144,7 +144,7 @@ class _Generator(threading.local):
 _OF_THREAD = _Generator()
 
 
-def _fill_by_torch(numbers: torch.Tensor, step: float, keys: torch.Tensor) -> None:
+def _fill_by_torch(numbers: torch.Tensor, keys: torch.Tensor) -> None:
     """The same on any device, so many blocks at a time that memory stays bounded."""
     import torch
 
@@ -156,7 +156,6 @@ def _fill_by_torch(numbers: torch.Tensor, step: float, keys: torch.Tensor) -> No
             words = _philox(keys[top : top + rows], first, min(columns, blocks - first))
             bits = words.view(torch.int32).flatten(1)[:, : part.shape[1]]
             part.copy_(bits.bitwise_right_shift_(8).bitwise_and_(0xFFFFFF))
-    numbers.mul_(step)
 
 
 _BLOCKS_AT_ONCE = 1 << 20
