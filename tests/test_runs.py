@@ -10,12 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import h5py
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from withstand.images import ImageFile
 from withstand.predictions import read_facts
+from withstand.random import GENERATOR
 from withstand.run import Run, RunningError
 from workflow_project import STUDY, WHOLE, Project
 
@@ -68,6 +72,28 @@ def test_a_run_leaves_what_the_readme_says(finished):
     assert (record["study"], record["status"]) == ("small", "complete")
     assert record["seconds_by_rule"]["predict"] > 0
     assert record["versions"]["torch"]
+
+
+def test_every_result_says_which_generator_made_random_numbers(finished):
+    results = finished.folder / "results/small"
+    told = {
+        path.relative_to(results).as_posix(): facts_in(path)
+        for part in ("images", "predictions", "attacks", "spatial", "internals", "run.json")
+        for path in sorted((results / part).rglob("*") if (results / part).is_dir() else [results / part])
+        if path.suffix in (".h5", ".parquet", ".json")
+    }
+    assert len(told) > 20
+    assert [path for path, facts in told.items() if f'"generator": "{GENERATOR}"' not in facts] == []
+
+
+def facts_in(path: Path) -> str:
+    """What a file says of itself: the attributes of HDF5, the metadata of Parquet."""
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            return " ".join(str(value) for value in file.attrs.values())
+    if path.suffix == ".parquet":
+        return str(pq.read_schema(path).metadata)
+    return path.read_text()
 
 
 def test_trained_models_recognise_clean_images(finished):

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from withstand import rehearsed
+from withstand.random import GENERATOR
 
 PACKAGE = "withstand"
 
@@ -37,8 +38,9 @@ _LIBRARIES = (
 
 @lru_cache
 def versions() -> dict[str, str]:
-    """Versions of the libraries that a result may depend on, without importing them; those of a rehearsal say so."""
-    found = {}
+    """Versions of the libraries that a result may depend on, without importing them, and the generator of random
+    numbers; those of a rehearsal say so."""
+    found = {"generator": GENERATOR}
     for library in _LIBRARIES:
         try:
             found[library] = metadata.version(library)
