@@ -1,6 +1,7 @@
 """Where jobs compute: a GPU that is granted or there is used, or the job fails and says what to do. Drivers and GPUs
 are made up; torch is real where it says what it does without a driver."""
 
+import os
 import re
 import time
 from dataclasses import replace
@@ -274,7 +275,7 @@ def test_a_batch_that_does_not_fit_at_its_smallest(gpus):
 
 
 @pytest.mark.parametrize(("capability", "has"), [((7, 5), False), ((8, 0), True), ((9, 0), True), ((12, 0), True)])
-def test_a_gpu_without_bfloat16_refuses_it_and_has_no_tf32(gpus, monkeypatch, capability, has):
+def test_a_gpu_without_bfloat16_refuses_it_and_has_no_tf32(gpus, kept_settings, monkeypatch, capability, has):
     gpus["capability"] = capability
     network = nn.Conv2d(3, 3, 1)
     monkeypatch.setattr(network, "to", lambda *_, **__: network)
@@ -360,6 +361,27 @@ def test_plans_for_a_gpu_that_torch_does_not_see_are_none(blind, monkeypatch):
     assert costs.device_at_hand() == "cpu"
 
 
+# A real GPU
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_is_found_and_described(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.delenv(devices.VARIABLE, raising=False)
+    assert devices.problem("auto") is devices.problem("gpu") is devices.problem_of_run() is None
+    assert choose_device("auto") == choose_device("gpu") == f"cuda:{cards.leased()}"
+    if torch.version.cuda:
+        needed = gpu_messages.MINIMUM_DRIVERS[int(torch.version.cuda.split(".")[0])]
+        assert int(devices.driver_version().split(".")[0]) >= needed or "cuda-compat" in os.environ.get(
+            "LD_LIBRARY_PATH", ""
+        )
+        assert cards.at_hand() >= 1
+    assert torch.cuda.get_device_name() in devices.no_room("cuda:0")
+    with pytest.raises(DeviceError, match=r"out of memory on cuda:0 \(.* GiB free\)") as error:
+        Passes(1, "cuda:0")(lambda _: torch.empty(2**50, dtype=torch.uint8, device="cuda:0"), 1, 1)
+    assert not re.search("Traceback|torch", str(error.value))
+
+
 # Real jobs
 
 
@@ -424,6 +446,7 @@ def test_a_job_on_a_gpu_that_torch_cannot_use_fails_at_once_and_a_run_on_cpus_go
 
 @needs_no_gpu
 def test_every_step_with_a_model_fails_in_under_a_minute_with_nothing_half_written(project, monkeypatch):
+
     commands = in_process.commands(project)
     monkeypatch.setenv(devices.VARIABLE, "gpu")
     began = time.monotonic()
