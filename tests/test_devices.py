@@ -252,6 +252,8 @@ def test_a_gpu_that_cannot_add_is_told_before_the_work(gpus, says, told):
     with pytest.raises(DeviceError, match=told) as error:
         choose_device("gpu")
     assert len(str(error.value).splitlines()) == 2
+    with pytest.raises(DeviceError, match=told.replace("cuda:0", "cuda:1")):
+        choose_device("cuda:1")
 
 
 def test_memory_that_others_have_is_told(gpus):
@@ -308,6 +310,7 @@ def test_every_step_tells_of_a_gpu_that_fails_without_a_traceback(gpus, error, t
     def fail():
         raise error
 
+    choose_device("gpu")
     try:
         result = CliRunner().invoke(main, ["fail-for-a-test"])
     finally:

@@ -170,20 +170,25 @@ def has_ampere_formats(device: object) -> bool:
     return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= AMPERE
 
 
-def told(error: BaseException) -> str | None:
-    """What to tell a user of an error of a GPU, or of memory; None for other errors."""
+def told(error: BaseException, device: str | None = None) -> str | None:
+    """What to tell a user of an error of a GPU, or of its memory; None for other errors.
+
+    Args:
+        device: the GPU; the one that this process has taken, where it is not given.
+    """
     torch = sys.modules.get("torch")
     if torch is None or isinstance(error, WithstandError):
         return None
-    line = _first_line(error)
+    line, number = _first_line(error), cards.leased()
+    device = device or ("cuda" if number is None else f"cuda:{number}")
     if isinstance(error, torch.OutOfMemoryError):
-        return no_room(_current())
+        return no_room(device)
     if "busy or unavailable" in line:
-        return gpu_messages.taken(_current())
+        return gpu_messages.taken(device)
     if "no kernel image" in line:
-        return _unsupported(_current())
+        return _unsupported(device)
     if isinstance(error, torch.AcceleratorError) or line.startswith(("CUDA error", "cuDNN error")):
-        return gpu_messages.failed(_current(), line)
+        return gpu_messages.failed(device, line)
     return None
 
 
@@ -194,7 +199,7 @@ def no_room(device: object, what: str = "") -> str:
         what: what did not fit, as the end of a clause.
     """
     where = str(device)
-    if where.startswith("cuda"):
+    if where.startswith("cuda:"):
         import torch
 
         try:
@@ -212,7 +217,7 @@ def _try(device: str) -> None:
     try:
         torch.ones(1, device=device).add(1).item()
     except Exception as error:
-        raise DeviceError(told(error) or gpu_messages.failed(device, _first_line(error))) from error
+        raise DeviceError(told(error, device) or gpu_messages.failed(device, _first_line(error))) from error
 
 
 def _unsupported(device: str) -> str:
@@ -220,11 +225,6 @@ def _unsupported(device: str) -> str:
 
     name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
     return gpu_messages.unsupported(name, capability, torch.cuda.get_arch_list(), setup())
-
-
-def _current() -> str:
-    """The GPU that this process computes on."""
-    return f"cuda:{cards.leased() or 0}"
 
 
 def _first_line(error: BaseException) -> str:
