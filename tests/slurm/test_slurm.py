@@ -168,6 +168,6 @@ def test_a_study_on_a_cluster_goes_on_after_jobs_that_were_ended(slurm, project,
     project.environment = {}
     began = time.monotonic()
     code, output = project.run(*call, str(missing.relative_to(project.folder)), "--retries", "0")
-    assert code == 1 and time.monotonic() - began < 90, "with Snakemake's own start, twice"
+    assert code == 1 and time.monotonic() - began < 150, "a minute, on an idle machine, of which most is Snakemake"
     assert "Error: this job was granted a GPU, but torch cannot use one: " in output and ON_CPUS in output
-    assert not list(missing.parent.iterdir())
+    assert not list(missing.parent.glob("*"))
