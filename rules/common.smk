@@ -16,7 +16,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from withstand import cards, published
+from withstand import cards, devices, published
 from withstand.config import load_study, read_config
 from withstand.dag import Dag, alternatives, figure_code
 from withstand.environment import use_environment
@@ -24,8 +24,8 @@ from withstand.errors import WithstandError
 from withstand.provenance import code_digest
 from withstand.run import Run
 
-# as many jobs with a card as there are cards, unless the user says how many; without cards, jobs run side by side. The
-# cards of a login node say nothing of those that its cluster has (only jobs for other machines are counted as nodes)
+# as many jobs with a GPU as there are GPUs, unless the user says how many; without any, jobs run side by side. The GPUs
+# of a login node say nothing of those that its cluster has (only jobs for other machines are counted as nodes)
 is_local = workflow.resource_settings.nodes is None
 if is_local and cards.at_hand() and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", cards.at_hand())
@@ -41,6 +41,8 @@ try:
         this_run.watch(workflow, dag.shared())
     else:
         this_run.check_job()
+        granted = workflow.global_resources.get("gpu")
+        devices.use_grant(granted.value if granted else 0)
 except WithstandError as error:
     raise WorkflowError(str(error)) from None
 

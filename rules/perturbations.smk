@@ -29,7 +29,7 @@ rule corrupt_images:
         "Corrupting {wildcards.dataset} by {wildcards.family}, shard {wildcards.shard}"
     shell:
         "withstand corrupt-images {input:q} --corruptions {params.corruptions:q} --seed {params.seed}"
-        " --codec {params.codec} --code {params.code} --output {output:q} > {log:q} 2>&1"
+        " --codec {params.codec} --code {params.code} --device cpu --output {output:q} > {log:q} 2>&1"
 
 
 rule index_family:

@@ -68,6 +68,18 @@ def small_disk(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
+@pytest.fixture
+def kept_settings() -> Iterator[None]:
+    """Torch's settings of products, which are those of the process."""
+    import torch
+
+    libraries = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [library.allow_tf32 for library in libraries]
+    yield
+    for library, allowed in zip(libraries, before, strict=True):
+        library.allow_tf32 = allowed
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
     """A project in which the small study has run to its end; clone it before changing anything."""

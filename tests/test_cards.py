@@ -1,4 +1,4 @@
-"""One card for each process: real locks and real processes, with made-up cards."""
+"""One GPU for each process: real locks and real processes, with made-up GPUs."""
 
 import subprocess
 import sys
@@ -6,7 +6,6 @@ import sys
 import pytest
 
 from withstand import cards
-from withstand.steps import predict
 
 HOLD = """
 import sys, time
@@ -42,7 +41,7 @@ def test_every_process_has_a_card_of_its_own(tmp_path, capsys, no_leases):
 
         assert cards.lease(["GPU-a", "GPU-b"], tmp_path, sleep) == one
         assert len(waits) == 1
-        assert "waiting for one of 2 cards, all of which are taken" in capsys.readouterr().err
+        assert f"waiting for a GPU: other jobs have all 2 (locks in {tmp_path})" in capsys.readouterr().err
     finally:
         for process in (first, second):
             process.kill()
@@ -63,22 +62,11 @@ def test_locks_are_of_cards_and_not_of_numbers(tmp_path, no_leases):
 )
 def test_cards_are_counted_without_torch(tmp_path, monkeypatch, visible, count):
     for name in ("0000:01:00.0", "0000:02:00.0", "0000:03:00.0"):
-        (tmp_path / name).mkdir()
+        (tmp_path / "gpus" / name).mkdir(parents=True)
+    monkeypatch.setattr(cards, "DRIVER", tmp_path)
     monkeypatch.delenv(cards.VISIBLE, raising=False)
     if visible is not None:
         monkeypatch.setenv(cards.VISIBLE, visible)
-    assert cards.at_hand(tmp_path) == count
-    assert cards.at_hand(tmp_path / "no driver") == 0
-
-
-def test_auto_takes_a_free_card(monkeypatch, tmp_path, no_leases):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    properties = {0: "a", 1: "b"}
-    monkeypatch.setattr("torch.cuda.get_device_properties", lambda n: type("Card", (), {"uuid": properties[n]}))
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    assert predict.choose_device("auto") == "cuda:0"
-    assert predict.choose_device("auto") == "cuda:0", "one process, one card"
-    assert predict.choose_device("cuda:1") == "cuda:1", "a card that is named is not leased"
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert predict.choose_device("auto") == "cpu"
+    assert cards.at_hand() == count
+    monkeypatch.setattr(cards, "DRIVER", tmp_path / "no driver")
+    assert cards.at_hand() == 0

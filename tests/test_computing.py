@@ -77,22 +77,13 @@ def test_only_what_differs_is_said():
         Computing("bfloat61")
 
 
-@pytest.fixture
-def kept_settings():
-    """Torch's settings of products, which are those of the process."""
-    libraries = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [library.allow_tf32 for library in libraries]
-    yield
-    for library, allowed in zip(libraries, before, strict=True):
-        library.allow_tf32 = allowed
-
-
 @pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True), ("bfloat16", False)])
 def test_products_on_a_card_are_what_the_config_says(precision, allowed, kept_settings, monkeypatch):
     """Torch's default is TF32 in convolutions, whatever is said of float32."""
     assert torch.backends.cudnn.allow_tf32
     network = nn.Conv2d(3, 3, 1)
-    monkeypatch.setattr(network, "to", lambda *args, **kwargs: network)  # no card is needed to see the settings
+    monkeypatch.setattr(network, "to", lambda *args, **kwargs: network)  # no GPU is needed to see the settings
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (8, 0))
     Computing(precision).prepare(network, "cuda")
     assert torch.backends.cudnn.allow_tf32 == allowed
     assert torch.backends.cuda.matmul.allow_tf32 == allowed

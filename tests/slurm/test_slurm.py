@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from withstand.devices import VARIABLE
+from withstand.gpu_messages import ON_CPUS
 from withstand.resources import BLOCK, ModelSize, model_memory
 from workflow_project import Project
 
@@ -72,6 +74,7 @@ def project(tmp_path):
     project.configure(STUDY)
     (project.folder / "slow.py").write_text(SLOW)
     project.snakemake = ("tests/slurm/quickpoll.py",)
+    project.environment = {VARIABLE: "cpu"}  # the cluster's GPUs are made up
     return project
 
 
@@ -158,3 +161,13 @@ def test_a_study_on_a_cluster_goes_on_after_jobs_that_were_ended(slurm, project,
     assert f"mem={memory}M," in predicted["TRES"] and "gpu:1" in predicted["TresPerJob"]
     assert "TresPerJob" not in of_rule("prepare_images")[0]
     assert [re.search("mem=([^,]+)", job["TRES"])[1] for job in of_rule("attack_spatial")] == ["300M", "300M", "4800M"]
+
+    # a job that was granted a GPU computes on no CPU unless it is told to
+    missing = project.folder / "results/small/predictions/vit/test/clean.parquet"
+    missing.unlink()
+    project.environment = {}
+    began = time.monotonic()
+    code, output = project.run(*call, str(missing.relative_to(project.folder)), "--retries", "0")
+    assert code == 1 and time.monotonic() - began < 150, "a minute, on an idle machine, of which most is Snakemake"
+    assert "Error: this job was granted a GPU, but torch cannot use one: " in output and ON_CPUS in output
+    assert not list(missing.parent.glob("*"))

@@ -11,6 +11,7 @@ import click
 
 from withstand import cli_planning, cli_rehearsal, cli_results
 from withstand.cli_errors import Step
+from withstand.devices import VARIABLE
 from withstand.errors import WithstandError
 
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -54,7 +55,14 @@ class OptionalFile(click.Path):
 JSON, RANGE = Json(), Range()
 
 output_option = click.option("--output", "-o", required=True, type=OUTPUT, help="File to write.")
-device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:<number>.")
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    envvar=VARIABLE,
+    show_envvar=True,
+    help="auto, cpu, gpu (one that no other job has), cuda or cuda:<number>.",
+)
 weights_option = click.option("--weights", type=OptionalFile(), help="Weights file; none where it is empty.")
 codec_option = click.option("--codec", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True)
 index_option = click.option("--index", type=OptionalFile(), help="What index-source wrote; none for images drawn.")
@@ -165,7 +173,7 @@ def fetch_weights(zoo: str | None, url: str | None, sha256: str | None, timm: st
 @output_option
 def train(recipe: dict, training, validation, code: str | None, device: str, output: Path) -> None:
     """Train a small architecture from a recipe; goes on where it was interrupted."""
-    from withstand.steps.predict import choose_device
+    from withstand.devices import choose_device
     from withstand.steps.train import train_or_record
 
     train_or_record(recipe, training, validation, output, choose_device(device), code)
@@ -326,8 +334,8 @@ def find_missed(
 ) -> None:
     """Find the natural adversarial examples of a source: samples that a reference model gets wrong."""
     from withstand.datasets.registry import open_samples
+    from withstand.devices import choose_device
     from withstand.steps.missed import find_missed as run
-    from withstand.steps.predict import choose_device
 
     run(
         open_samples(source, index),
@@ -354,8 +362,8 @@ def find_missed(
 @output_option
 def corrupt_images(clean: Path, corruptions, seed: int, codec, code: str | None, device: str, output: Path) -> None:
     """Write a family of corruptions of one shard of clean images."""
+    from withstand.devices import choose_device
     from withstand.steps.perturb import corrupt_images as run
-    from withstand.steps.predict import choose_device
 
     device = choose_device(device)
     run(clean, corruptions, seed=seed, codec=codec, output=output, origin={"code": code}, device=device)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
+from withstand import devices
 from withstand.errors import WithstandError
 
 
 class Step(click.Command):
-    """A command that says which of its files lacks a column that pandas did not find."""
+    """A command that says which of its files lacks a column that pandas did not find, and how a GPU failed."""
 
     def invoke(self, ctx):
         try:
@@ -25,6 +26,10 @@ class Step(click.Command):
             if told is None:
                 raise
             raise WithstandError(told) from error
+        except Exception as error:
+            if (told := devices.told(error)) is None:
+                raise
+            raise devices.DeviceError(told) from error
 
 
 def _told(column: str, given: list[Path]) -> str | None:

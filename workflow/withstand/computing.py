@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from withstand import devices
 from withstand.errors import WithstandError, nearest
 
 if TYPE_CHECKING:
@@ -45,20 +46,25 @@ class Computing:
         return {key: value for key, value in asdict(self).items() if value != getattr(Computing, key)}
 
     def numbers(self, device: torch.device | str) -> str:
-        """The numbers that a device really computes with: a CPU has no TF32."""
-        is_cpu = str(device).startswith("cpu")
-        return "float32" if self.precision == "tf32" and is_cpu else self.precision
+        """The numbers that a device really computes with: CPUs and older GPUs have no TF32."""
+        has_tf32 = str(device).startswith("cuda") and devices.has_ampere_formats(device)
+        return "float32" if self.precision == "tf32" and not has_tf32 else self.precision
 
     def prepare(self, network: nn.Module, device: torch.device | str) -> nn.Module:
         """A network on a device, ready to compute so.
 
-        On a card this sets, for the whole process, what products of float32 are: torch's own default is TF32 in
+        On a GPU this sets, for the whole process, what products of float32 are: torch's own default is TF32 in
         convolutions and float32 elsewhere.
+
+        Raises:
+            DeviceError: for bfloat16 on a GPU that has none.
         """
         import torch
 
         device = torch.device(device)
         if device.type == "cuda":
+            if self.precision == "bfloat16":
+                devices.check_bfloat16(device)
             # not by the newer fp32_precision: torch.compile reads these, and torch then refuses to say them
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
         if self.channels_last or device.type == "cpu":  # on a CPU, convolutions are up to four times as fast

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from withstand import predictions
+from withstand import devices, predictions
 from withstand.computing import compiler_errors
 from withstand.datasets.label_spaces import KNOWN
 from withstand.errors import ModelError, WithstandError
@@ -266,7 +266,7 @@ class Passes:
             WithstandError: if they are of one image already.
         """
         if self.batch_size == 1:
-            raise WithstandError(f"out of memory on {self._device} with a single image")
+            raise devices.DeviceError(devices.no_room(self._device, "with a single image"))
         self.batch_size //= 2
         print(f"out of memory: going on with batches of {self.batch_size}", file=sys.stderr)
         if self._device.type == "cuda":

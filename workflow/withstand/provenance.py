@@ -24,8 +24,8 @@ _NEUTRAL = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         *("datasets.archives", "datasets.catalogue", "datasets.download", "datasets.partial", "datasets.splits"),
-        *("cards", "datasets.transfer", "errors", "files", "integrity", "parquet", "prefetch", "progress"),
-        *("provenance", "rehearsed", "run"),
+        *("cards", "datasets.transfer", "devices", "errors", "files", "integrity", "parquet", "prefetch", "progress"),
+        *("gpu_messages", "provenance", "rehearsed", "run"),
     )
 )
 """Modules that carry results, or say how many there are, but do not shape them."""

@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from withstand import devices
 from withstand.errors import WithstandError
 from withstand.files import try_lock, write_text
 from withstand.integrity import find_damaged
@@ -96,6 +97,8 @@ class Run:
             damaged = find_damaged(places)
             workflow.dag.forcefiles.update(map(str, damaged))
             plan_jobs()
+            if is_asked_to_run and not workflow.dryrun:
+                _use_devices(workflow)
             if is_asked_to_run:
                 for note in _notes(workflow.dag, damaged):
                     print(note, file=sys.stderr)
@@ -146,6 +149,23 @@ class Run:
         report = self.folder / "report.html"
         lines += [f"To read it all, open {report}."] if report.exists() else []
         return "\n".join(lines + [f"Note: {warning}" for warning in warnings(accuracy, failures, attacks)])
+
+
+def _use_devices(workflow) -> None:
+    """Tell the steps of a run on this machine where to compute, and start none on a GPU that torch cannot use.
+
+    Jobs of a cluster, and steps in an environment of their own, find out themselves.
+    """
+    if workflow.resource_settings.nodes is not None:
+        return
+    limit = workflow.global_resources.get("gpu")
+    devices.use_limit(None if limit is None else limit.value)
+    is_wanted = any(job.resources.get("gpu") for job in workflow.dag.needrun_jobs())
+    is_of_this_environment = not workflow.deployment_settings.deployment_method
+    if is_wanted and is_of_this_environment and (problem := devices.problem_of_run()):
+        from snakemake.exceptions import WorkflowError
+
+        raise WorkflowError(problem)
 
 
 def _notes(graph, damaged: Mapping[Path, str]) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from withstand import devices
 from withstand.computing import Precision
 from withstand.errors import WithstandError
 from withstand.planning.anatomy import Facts
@@ -141,11 +142,13 @@ def device_at_hand() -> str:
     """The name of the device that jobs would run on here.
 
     Raises:
-        WithstandError: if there is a card that nothing is known about.
+        WithstandError: if there is a GPU that torch cannot use, or that nothing is known about.
     """
     import torch
 
-    if not torch.cuda.is_available():
+    if found := devices.problem(devices.asked()):
+        raise devices.DeviceError(found)
+    if devices.asked() == "cpu" or not torch.cuda.is_available():
         return "cpu"
     name = torch.cuda.get_device_name()
     known = [key for key, device in DEVICES.items() if device.told in name]

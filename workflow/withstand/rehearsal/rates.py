@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
-from withstand import models
+from withstand import devices, models
 from withstand.computing import Computing
 from withstand.planning import anatomy
 
@@ -28,7 +28,7 @@ def measure(name: str, spec: Mapping, weights, computing: Computing) -> dict | N
     facts = anatomy.look_into(spec, weights)
     if facts.failure:
         return None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if devices.asked() != "cpu" and torch.cuda.is_available() else "cpu"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -46,7 +46,7 @@ def attack(
 
     Args:
         card_path: the model's card.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<number>``.
+        device: what ``devices.choose_device`` takes.
         code: digest of the code that makes the result.
     """
     model = LazyModel(read_card(card_path), weights, device)

@@ -62,7 +62,7 @@ def measure_internals(
 
     Args:
         card_path: the model's card.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<number>``.
+        device: what ``devices.choose_device`` takes.
 
     Raises:
         WithstandError: if the image set has too few samples.

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from withstand import cards, predictions
+from withstand import predictions
 from withstand.computing import FLOAT32, Computing
+from withstand.devices import choose_device
 from withstand.errors import ModelError
 from withstand.images import ImageFile
 from withstand.parquet import ParquetFileError
@@ -136,7 +137,7 @@ def predict(
 
     Args:
         card_path: the model's card.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<number>``.
+        device: what ``devices.choose_device`` takes.
         code: digest of the code that makes predictions.
         computing: how the model computes.
     """
@@ -234,18 +235,6 @@ def is_older_than_index(image_set: ImageSet | ResizedSet) -> bool:
     know pixels, and whoever makes it anew, because files have changed, wants them read again."""
     index = getattr(image_set, "index", None)
     return index is not None and index.stat().st_mtime > image_set.output.stat().st_mtime
-
-
-def choose_device(device: str) -> str:
-    """Resolve ``auto`` to a card that no other job has, waiting for one if need be; to ``cpu`` where there is none."""
-    import torch
-
-    if device != "auto":
-        return device
-    if not torch.cuda.is_available():
-        return "cpu"
-    found = range(torch.cuda.device_count())
-    return f"cuda:{cards.lease([str(torch.cuda.get_device_properties(number).uuid) for number in found])}"
 
 
 def _device_name(device: str) -> str:
