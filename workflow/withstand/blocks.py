@@ -15,6 +15,7 @@ from timm.models import _efficientnet_blocks as mbconv
 from timm.models import beit, convnext, eva, resnet, resnetv2, swin_transformer, swin_transformer_v2, vision_transformer
 from torch import nn
 
+from withstand.compat import children
 from withstand.errors import NotApplicableError
 
 TRANSFORMER = (
@@ -81,7 +82,7 @@ class Block:
 
     @property
     def module(self) -> nn.Module:
-        return self.parent._modules[self.name]
+        return children(self.parent)[self.name]
 
     @property
     def kind(self) -> type[nn.Module]:

@@ -1,0 +1,42 @@
+"""What other libraries do not promise: private names, and names that their lowest version lacks.
+
+Each function says what happens without the name. No other module uses a private name of another library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from withstand.errors import WithstandError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def replace_planning(workflow, plan: Callable[[Callable[[], None]], None]) -> None:
+    """Have Snakemake call ``plan``, with its own function, when it plans jobs. No public hook comes before that.
+
+    Raises:
+        WithstandError: if this Snakemake plans jobs in another way: a run could not be locked.
+    """
+    own = getattr(workflow, "_build_dag", None)
+    if own is None:
+        raise WithstandError(
+            f"Snakemake {metadata.version('snakemake')} has no Workflow._build_dag, where a run takes its lock; "
+            "install the version in requirements.lock"
+        )
+    workflow._build_dag = lambda: plan(own)
+
+
+def children(module: nn.Module) -> dict[str, nn.Module | None]:
+    """A module's children by name, to change; ``named_children`` gives a copy, without those that appear twice."""
+    return module._modules
+
+
+def forget_connections() -> None:
+    """Let huggingface_hub read again whether it is offline. Below 1.0 open sessions remember it; later ones ask."""
+    from huggingface_hub import utils
+
+    getattr(utils, "reset_sessions", lambda: None)()
