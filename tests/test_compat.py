@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import withstand
-from withstand.compat import replace_planning
+from withstand.compat import mbconv, replace_planning
 from withstand.errors import WithstandError
 from workflow_project import PROJECT
 
@@ -26,8 +27,8 @@ def private_names(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
-            found.add(node.attr)
+        if isinstance(node, ast.Attribute):
+            found |= set() if ast.unparse(node.value) in ("self", "cls") else {node.attr}
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "setattr"):
             found |= {part.value for part in node.args[1:2] if isinstance(part, ast.Constant)}
         elif isinstance(node, ast.Import):
@@ -41,12 +42,23 @@ def private_names(path: Path) -> set[str]:
 def test_private_names_of_other_libraries_stand_in_one_module():
     package = Path(withstand.__file__).parent
     found = {path.name: private_names(path) for path in package.rglob("*.py")}
-    assert {name: names for name, names in found.items() if names} == {"compat.py": {"_build_dag", "_modules"}}
+    assert {name: names for name, names in found.items() if names} == {
+        "compat.py": {"_build_dag", "_modules", "_efficientnet_blocks"}
+    }
 
 
 def test_a_snakemake_that_plans_in_another_way_is_an_error_in_one_line():
-    with pytest.raises(WithstandError, match=r"^Snakemake 9\.\S+ has no Workflow\._build_dag, .* requirements\.lock$"):
+    with pytest.raises(WithstandError, match=r"^snakemake 9\.\S+ has no Workflow\._build_dag, .* requirements\.lock$"):
         replace_planning(SimpleNamespace(), lambda own: own())
+
+
+def test_a_timm_without_its_blocks_is_an_error_in_one_line(monkeypatch):
+    monkeypatch.delattr("timm.models._efficientnet_blocks")
+    monkeypatch.setitem(sys.modules, "timm.models._efficientnet_blocks", None)
+    with pytest.raises(
+        WithstandError, match=r"^timm 1\.\S+ has no timm\.models\._efficientnet_blocks, .* requirements\.lock$"
+    ):
+        mbconv()
 
 
 def test_planning_is_called_with_snakemakes_own():

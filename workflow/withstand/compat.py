@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from withstand.errors import WithstandError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from torch import nn
 
 
@@ -23,10 +25,7 @@ def replace_planning(workflow, plan: Callable[[Callable[[], None]], None]) -> No
     """
     own = getattr(workflow, "_build_dag", None)
     if own is None:
-        raise WithstandError(
-            f"Snakemake {metadata.version('snakemake')} has no Workflow._build_dag, where a run takes its lock; "
-            "install the version in requirements.lock"
-        )
+        raise WithstandError(_without("snakemake", "Workflow._build_dag, where a run takes its lock"))
     workflow._build_dag = lambda: plan(own)
 
 
@@ -35,8 +34,25 @@ def children(module: nn.Module) -> dict[str, nn.Module | None]:
     return module._modules
 
 
+def mbconv() -> ModuleType:
+    """Where timm keeps the blocks of EfficientNets and MobileNets, which it exports from nowhere else.
+
+    Raises:
+        WithstandError: if this timm has them elsewhere: blocks would be missed in silence.
+    """
+    try:
+        from timm.models import _efficientnet_blocks
+    except ImportError:
+        raise WithstandError(_without("timm", "timm.models._efficientnet_blocks, by which blocks are told")) from None
+    return _efficientnet_blocks
+
+
 def forget_connections() -> None:
     """Let huggingface_hub read again whether it is offline. Below 1.0 open sessions remember it; later ones ask."""
     from huggingface_hub import utils
 
     getattr(utils, "reset_sessions", lambda: None)()
+
+
+def _without(library: str, name: str) -> str:
+    return f"{library} {metadata.version(library)} has no {name}; install the version in requirements.lock"

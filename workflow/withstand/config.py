@@ -1030,7 +1030,11 @@ class _Defaults(GenerateJsonSchema):
     """Tells defaults that hold fractions, which some versions of pydantic leave out with a warning."""
 
     def encode_default(self, dft: object) -> object:
-        return list(map(str, dft)) if isinstance(dft, tuple) and Fraction in map(type, dft) else super().encode_default(dft)
+        return (
+            list(map(str, dft))
+            if isinstance(dft, tuple) and Fraction in map(type, dft)
+            else super().encode_default(dft)
+        )
 
 
 def json_schema() -> dict:
