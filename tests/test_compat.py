@@ -16,8 +16,6 @@ from withstand.compat import mbconv, replace_planning
 from withstand.errors import WithstandError
 from workflow_project import PROJECT
 
-pytestmark = pytest.mark.floors
-
 DOCUMENTED = {"_exit", "_fields"}
 """Names of the standard library that are private only by their looks."""
 
