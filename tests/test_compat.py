@@ -1,6 +1,8 @@
 """What the package needs of other libraries: their lowest versions, and names that they do not promise."""
 
 import ast
+import importlib
+import pkgutil
 import re
 import sys
 import tomllib
@@ -8,16 +10,25 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 import withstand
 from withstand.compat import mbconv, replace_planning
 from withstand.errors import WithstandError
+from withstand.interventions import Masked
 from workflow_project import PROJECT
+
+MODULES = [module.name for module in pkgutil.walk_packages(withstand.__path__, "withstand.")]
 
 DOCUMENTED = {"_exit", "_fields"}
 """Names of the standard library that are private only by their looks."""
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.endswith("__main__")])
+def test_every_module_can_be_imported(module):
+    importlib.import_module(module)
 
 
 def private_names(path: Path) -> set[str]:
@@ -57,6 +68,12 @@ def test_a_timm_without_its_blocks_is_an_error_in_one_line(monkeypatch):
         WithstandError, match=r"^timm 1\.\S+ has no timm\.models\._efficientnet_blocks, .* requirements\.lock$"
     ):
         mbconv()
+
+
+def test_limited_attention_needs_a_timm_with_bool_masks(monkeypatch):
+    monkeypatch.delattr("timm.layers.attention.resolve_self_attn_mask", raising=False)
+    with pytest.raises(WithstandError, match=r"^limited attention needs timm 1\.0\.26, and timm 1\.\S+ is installed$"):
+        Masked(torch.nn.Identity(), torch.ones(2, 2, dtype=torch.bool))
 
 
 def test_planning_is_called_with_snakemakes_own():

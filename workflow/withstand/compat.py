@@ -47,6 +47,18 @@ def mbconv() -> ModuleType:
     return _efficientnet_blocks
 
 
+def need_bool_masks() -> None:
+    """Make sure that timm's attention takes a mask of bool for what it is; older ones add it to the scores.
+
+    Raises:
+        WithstandError: if it does not.
+    """
+    from timm.layers import attention
+
+    if not hasattr(attention, "resolve_self_attn_mask"):
+        raise WithstandError(f"limited attention needs timm 1.0.26, and timm {metadata.version('timm')} is installed")
+
+
 def forget_connections() -> None:
     """Let huggingface_hub read again whether it is offline. Below 1.0 open sessions remember it; later ones ask."""
     from huggingface_hub import utils

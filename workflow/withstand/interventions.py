@@ -39,7 +39,7 @@ from torch import nn
 
 from withstand import blocks as anatomy
 from withstand.blocks import TRANSFORMER, WINDOWED, Block, Nothing, Skip
-from withstand.compat import children
+from withstand.compat import children, need_bool_masks
 from withstand.errors import NotApplicableError, WithstandError, nearest
 from withstand.random import Stream
 
@@ -268,9 +268,14 @@ def _place(parent: nn.Module, name: str) -> dict:
 
 
 class Masked(nn.Module):
-    """Attention under a mask: bool (tokens, tokens) or (heads, tokens, tokens), true where a row may attend."""
+    """Attention under a mask: bool (tokens, tokens) or (heads, tokens, tokens), true where a row may attend.
+
+    Raises:
+        WithstandError: if this timm adds such masks up as numbers.
+    """
 
     def __init__(self, attention: nn.Module, mask: torch.Tensor) -> None:
+        need_bool_masks()
         super().__init__()
         self.attention = attention
         self.register_buffer("mask", mask, persistent=False)
