@@ -5,11 +5,17 @@ PYTHON ?= python3
 VENV ?= .venv
 CORES ?= all
 NAME ?=
+PYTHON312 ?= python3.12
+FLOORS ?= .venv-floors
+# tests, of seconds each, of modules that call torch, timm, the hub, DuckDB, pandas, pyarrow, pydantic or h5py;
+# without those of limited attention, which asks for a newer timm
+FLOORS_TESTED := compat install config weights models npz images inference streaming computing random \
+	representations interventions intervened_models attacks metrics explore
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint report rehearse bench gpu-check gpu-wheels train-zoo publish-zoo docs gallery lock clean
+.PHONY: help install demo test floors resolve lint report rehearse bench gpu-check gpu-wheels train-zoo publish-zoo docs gallery lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +34,21 @@ demo: $(INSTALLED) ## Run the demo study; its results lie in results/demo.
 
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/python -m pytest
+
+$(FLOORS)/.installed: tests/floors.lock
+	$(PYTHON312) -m venv $(FLOORS)
+	$(FLOORS)/bin/python -m pip install --quiet --require-hashes --no-deps -r tests/floors.lock
+	$(FLOORS)/bin/python -m pip check
+	touch $@
+
+floors: $(FLOORS)/.installed ## Run the tests that lowest versions touch with those, on Python 3.12 in .venv-floors.
+	PYTHONPATH=workflow $(FLOORS)/bin/python -m pytest $(FLOORS_TESTED:%=tests/test_%.py) \
+		-k "not masked_pairs and not prefix_tokens_alone and not interventions_compose and not finished_study"
+
+resolve: $(FLOORS)/.installed ## See that there are libraries for Python 3.13, and for torch 2.10.
+	$(FLOORS)/bin/uv pip compile --quiet --no-python-downloads --python-version 3.13 pyproject.toml > /dev/null
+	printf 'torch==2.10.*\ntorchvision==0.25.*\n' | \
+		$(FLOORS)/bin/uv pip compile --quiet --no-python-downloads --python-version 3.12 pyproject.toml - > /dev/null
 
 lint: $(INSTALLED) ## Check format and style of all code.
 	$(BIN)/ruff check .
@@ -71,9 +92,11 @@ gallery: $(INSTALLED) ## Write docs/gallery.md from the demo and the zoo's study
 	$(BIN)/snakemake --cores $(CORES) --configfile studies/zoo.yaml
 	$(BIN)/withstand gallery results/demo results/zoo --output docs/gallery.md
 
-lock: ## Write the lock file anew (needs uv).
+lock: ## Write the lock files anew (needs uv).
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --extra dev pyproject.toml --output-file requirements.lock
+	uv pip compile --python-version 3.12 --resolution lowest-direct --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" pyproject.toml tests/floors.in --output-file tests/floors.lock
 	sed -i "s/^# requirements.lock: .*/# requirements.lock: $$(sha256sum requirements.lock | cut -c1-16)/" envs/withstand.yaml
 
 clean: ## Remove the demo's results.

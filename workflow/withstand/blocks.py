@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from timm.models import _efficientnet_blocks as mbconv
 from timm.models import beit, convnext, eva, resnet, resnetv2, swin_transformer, swin_transformer_v2, vision_transformer
 from torch import nn
 
+from withstand import compat
 from withstand.errors import NotApplicableError
+
+mbconv = compat.mbconv()
 
 TRANSFORMER = (
     vision_transformer.Block,
@@ -81,7 +83,7 @@ class Block:
 
     @property
     def module(self) -> nn.Module:
-        return self.parent._modules[self.name]
+        return compat.children(self.parent)[self.name]
 
     @property
     def kind(self) -> type[nn.Module]:

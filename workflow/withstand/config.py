@@ -9,12 +9,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic.json_schema import GenerateJsonSchema
 
 from withstand import lineage, timm_index, zoo
 from withstand.computing import Computing, Precision
@@ -1024,9 +1026,25 @@ def _union(location: tuple) -> tuple[int | None, Iterable[str]]:
     return None, ()
 
 
+class _Defaults(GenerateJsonSchema):
+    """Tells defaults that hold fractions, which some versions of pydantic leave out with a warning."""
+
+    def encode_default(self, dft: object) -> object:
+        return (
+            list(map(str, dft))
+            if isinstance(dft, tuple) and Fraction in map(type, dft)
+            else super().encode_default(dft)
+        )
+
+
+def json_schema() -> dict:
+    """The JSON Schema of a config."""
+    return Study.model_json_schema(schema_generator=_Defaults)
+
+
 def _keys_beside(location: tuple) -> list[str]:
     """The keys that the schema knows at the place of a wrong one."""
-    schema = Study.model_json_schema()
+    schema = json_schema()
     node = schema
     for part in location[:-1]:
         node = _resolve(schema, node)

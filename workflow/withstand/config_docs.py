@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from withstand.config import Study
+from withstand import config
 
 _INTRODUCTION = """\
 # The config of a study
@@ -17,13 +17,13 @@ value outside its type; every problem is reported in one line before any job sta
 
 def json_schema() -> str:
     """The JSON Schema of a config, as text."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **config.json_schema()}
     return json.dumps(schema, indent=1) + "\n"
 
 
 def reference_page() -> str:
     """A Markdown page with one table for each kind of object in a config."""
-    schema = Study.model_json_schema()
+    schema = config.json_schema()
     objects = [schema, *(schema["$defs"][name] for name in _in_order(schema))]
     return "\n".join([_INTRODUCTION, *(_section(part, schema) for part in objects)])
 

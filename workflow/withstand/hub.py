@@ -13,23 +13,25 @@ import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     DisabledRepoError,
+    EntryNotFoundError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
-    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from timm.models import get_pretrained_cfg
 from torch import nn
 
+from withstand.compat import forget_connections
 from withstand.errors import ModelError, WithstandError, in_one_line
 
 _REFUSED = frozenset({401, 403, 404, 410})
 """HTTP answers that another attempt does not change."""
 
-_NO_WEIGHTS = (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError, DisabledRepoError)
-"""What the hub says of weights that are not there, or, as a kind of the first, not for everybody."""
+_NO_WEIGHTS = (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError, DisabledRepoError)
+"""What the hub says of weights that are not there, or, as a kind of the first, not for everybody. A file that no cache
+has is a kind of the third, and says nothing of the hub."""
 
 _AT_FAULT = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError),
@@ -73,10 +75,12 @@ def pretrained(name: str, kwargs: Mapping, *, offline: bool) -> nn.Module:
 def _hub_mode(offline: bool) -> Iterator[None]:
     """Let the hub's library, which reads its environment when it is imported, use its cache alone, or the network."""
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, offline
+    forget_connections()
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+        forget_connections()
 
 
 def _lies_elsewhere(name: str) -> bool:
@@ -89,7 +93,7 @@ def _lies_elsewhere(name: str) -> bool:
 
 def _is_final(error: Exception) -> bool:
     """Whether another attempt would end alike: weights are refused, or do not fit."""
-    if isinstance(error, _NO_WEIGHTS):
+    if isinstance(error, _NO_WEIGHTS) and not isinstance(error, LocalEntryNotFoundError):
         return True
     if isinstance(error, HTTPError):
         return error.code in _REFUSED

@@ -39,6 +39,7 @@ from torch import nn
 
 from withstand import blocks as anatomy
 from withstand.blocks import TRANSFORMER, WINDOWED, Block, Nothing, Skip
+from withstand.compat import children, need_bool_masks
 from withstand.errors import NotApplicableError, WithstandError, nearest
 from withstand.random import Stream
 
@@ -89,7 +90,7 @@ def _removed(block: Block, part: str) -> list[Swap]:
         raise NotApplicableError(f"block {block.index} ({block.kind.__name__}) has no {branch} with a residual path")
     number = 1 if part == "attention" else 2
     aside = [f"norm{number}", f"ls{number}", f"drop_path{number}"]
-    swaps: list[Swap] = [(module, name, nn.Identity()) for name in aside if name in module._modules]
+    swaps: list[Swap] = [(module, name, nn.Identity()) for name in aside if name in children(module)]
     swaps.append((module, "attn" if part == "attention" else "mlp", Nothing()))
     if part == "attention" and isinstance(module, WINDOWED):
         swaps.append((module, "_attn", Nothing()))  # which cuts the windows
@@ -263,13 +264,18 @@ def swapped(swaps: Sequence[Swap]) -> Iterator[None]:
 def _place(parent: nn.Module, name: str) -> dict:
     """Where a module keeps a child, or a method: one that is hidden lies in the class, and comes back when the entry
     goes."""
-    return parent._modules if name in parent._modules else parent.__dict__
+    return children(parent) if name in children(parent) else parent.__dict__
 
 
 class Masked(nn.Module):
-    """Attention under a mask: bool (tokens, tokens) or (heads, tokens, tokens), true where a row may attend."""
+    """Attention under a mask: bool (tokens, tokens) or (heads, tokens, tokens), true where a row may attend.
+
+    Raises:
+        WithstandError: if this timm adds such masks up as numbers.
+    """
 
     def __init__(self, attention: nn.Module, mask: torch.Tensor) -> None:
+        need_bool_masks()
         super().__init__()
         self.attention = attention
         self.register_buffer("mask", mask, persistent=False)

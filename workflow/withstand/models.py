@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from timm.data import create_transform, resolve_data_config
 from timm.layers import HybridEmbed
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -410,7 +411,7 @@ def pass_one_image(network: nn.Module, architecture: Architecture, device: str, 
     """
     size = architecture.preprocessing.input_size
     try:
-        with counter, torch.no_grad():
+        with counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():  # counters of older torch know no fused attention
             return network(torch.zeros(1, 3, size, size, device=device))
     except MemoryError:
         raise

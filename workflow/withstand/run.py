@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TextIO
 
 from withstand import devices
+from withstand.compat import replace_planning
 from withstand.errors import WithstandError
 from withstand.files import try_lock, write_text
 from withstand.integrity import find_damaged
@@ -82,10 +83,13 @@ class Run:
         Args:
             workflow: Snakemake's.
             shared: files and folders that the study uses besides its own.
-        """
-        places, plan_jobs = [str(self.folder), *shared], workflow._build_dag
 
-        def build() -> None:
+        Raises:
+            WithstandError: if this Snakemake cannot be watched.
+        """
+        places = [str(self.folder), *shared]
+
+        def plan(plan_jobs: Callable[[], None]) -> None:
             is_asked_to_run = workflow.executor_plugin is not None
             if is_asked_to_run and not workflow.dryrun and self._lock is None:
                 try:
@@ -103,7 +107,7 @@ class Run:
                 for note in _notes(workflow.dag, damaged):
                     print(note, file=sys.stderr)
 
-        workflow._build_dag = build
+        replace_planning(workflow, plan)
 
     def check_job(self) -> None:
         """In a job of a cluster: make sure that the run that submitted it has not been replaced.

@@ -136,8 +136,7 @@ class Database:
     def _needed(self, sql: str) -> set[str]:
         """The views that a question needs; all of them where it names something else, or they cannot be told."""
         statements = self._grammar.extract_statements(sql)
-        kinds = [statement.type for statement in statements]
-        if kinds not in ([StatementType.SELECT], [StatementType.MULTI]):  # the latter is a pivot
+        if [statement.type for statement in statements] != [StatementType.SELECT] and not _is_pivot(statements):
             raise QueryError("give one question, which only reads: select, from, with, describe, summarize or pivot")
         known = set(self.views())
         try:
@@ -162,6 +161,13 @@ class Database:
         names = [_name(value).alias(name) for name, value in (more | source.names).items()]
         kept = StarExpression(exclude=[_PATH, *(name for name in source.names if name in relation.columns)])
         return relation.select(*names, kept).sql_query()
+
+
+def _is_pivot(statements: Sequence[duckdb.Statement]) -> bool:
+    """Whether they are one pivot, which some versions of DuckDB give in parts, without the text that is a user's."""
+    kinds = [statement.type for statement in statements]
+    in_parts = kinds == [StatementType.CREATE, StatementType.SELECT] and not any(part.query for part in statements)
+    return in_parts or kinds == [StatementType.MULTI]
 
 
 def sources(study: Results) -> dict[str, list[Source]]:

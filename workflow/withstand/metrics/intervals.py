@@ -19,7 +19,7 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     """Wilson's score interval of a proportion (Wilson 1927), for independent trials."""
     low, high = proportion_confint(successes, trials, alpha=1 - LEVEL, method="wilson")
     share = successes / trials  # which rounding may put outside, where it is 0 or 1
-    return min(float(low), share), max(float(high), share)
+    return min(max(float(low), 0.0), share), max(min(float(high), 1.0), share)
 
 
 def student(degrees: float) -> float:
