@@ -40,7 +40,11 @@ def install(folder: Path) -> tuple[int, str, Path]:
     options = f"--dry-run --no-index --no-build-isolation --report {report} --editable {PROJECT}"
     command = command.replace("--editable .", options)
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", f"{listing}\n{command}"], cwd=folder, capture_output=True, text=True
+        ["bash", "-euo", "pipefail", "-c", f"{listing}\n{command}"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.returncode, done.stdout + done.stderr, report
 

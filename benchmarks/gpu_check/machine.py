@@ -95,7 +95,7 @@ class _little_memory:  # noqa: N801 - used as a function
 _TAKES_A_GPU = """
 import sys, time
 from withstand import cards
-from withstand.steps.predict import choose_device
+from withstand.devices import choose_device
 began = time.time()
 device = choose_device("auto") if sys.argv[1] == "cuda" else cards.lease(["rehearsal"])
 taken = time.time()
