@@ -7,7 +7,7 @@ import pytest
 from withstand import images
 from withstand.errors import WithstandError
 from withstand.files import write_text
-from withstand.hdf5 import Hdf5Error
+from withstand.hdf5 import Hdf5Error, fast_filter
 from withstand.images import ImageFile, ImageFileError
 
 
@@ -110,16 +110,52 @@ def test_another_hdf5_file_is_refused(tmp_path):
         ImageFile(tmp_path / "a.h5")
 
 
-def test_a_damaged_chunk_is_named(tmp_path, samples, pictures):
-    path = tmp_path / "a.h5"
-    write(path, samples, pictures)
+def spoil(path) -> None:
+    """Another value for one pixel of the second severity."""
     with h5py.File(path) as file:
-        offset = file["noise/images"].id.get_chunk_info(0).byte_offset
+        offset = file["noise/images"].id.get_offset() + 15 * 64 * 64 * 3
     with path.open("r+b") as file:
         file.seek(offset)
-        file.write(b"\xff" * 64)
-    with ImageFile(path) as file, pytest.raises(Hdf5Error, match="noise cannot be read"):
-        file.read("noise", 0, slice(0, 5))
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("batch", [12, 5])
+def test_damaged_pixels_are_noticed_by_who_reads_all_in_order(tmp_path, samples, pictures, batch):
+    path = tmp_path / "a.h5"
+    write(path, samples, pictures)
+
+    def read_all() -> None:
+        with ImageFile(path) as file:
+            for corruption, _, index in file.conditions:
+                for start in range(0, 12, batch):
+                    file.read(corruption, index, slice(start, start + batch))
+
+    read_all()
+    spoil(path)
+    with pytest.raises(Hdf5Error, match=r"noise cannot be read \(its pixels are not those that were written\)"):
+        read_all()
+
+
+def test_who_reads_in_another_order_gets_no_false_alarm(tmp_path, samples, pictures):
+    write(tmp_path / "a.h5", samples, pictures)
+    with ImageFile(tmp_path / "a.h5") as file:
+        for index in (1, 0, 1, 0):
+            assert np.array_equal(file.read("noise", index, slice(0, 12)), pictures // (index + 1))
+
+
+def test_files_of_filtered_pieces_are_still_read(tmp_path, samples, pictures):
+    path = tmp_path / "a.h5"
+    write(path, samples, pictures)
+    with h5py.File(path, "r+") as file:
+        values = file["noise/images"][()]
+        del file["noise/images"]
+        file["noise"].create_dataset("images", data=values, chunks=(1, 5, 64, 64, 3), compression=fast_filter())
+    with ImageFile(path) as file:
+        for index in (0, 1):
+            assert np.array_equal(file.read("noise", index, slice(0, 12)), values[index])
+        assert np.array_equal(file.read("noise", 0, np.array([11, 2])), values[0, [11, 2]])
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(small_disk, samples):
