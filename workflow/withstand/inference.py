@@ -75,21 +75,22 @@ def predict_set(
         predictions.create(output, layout) as writer,
         progress(copies, f"{facts['model']} on {facts['dataset']}, {facts['family']}", "images") as advance,
     ):
-        logits = []
+        scored = []
         for answers in forward.stream(batches(chain([first], shards), batch_size)):
-            logits.append(answers.logits)
+            of_batch = answers.samples.take(np.arange(answers.start, answers.start + len(answers.logits)))
+            scored.append(score(answers.logits.cpu(), of_batch, modes))
             advance(len(answers.logits))
             if answers.last:
-                samples = answers.samples
+                ids = answers.samples.ids
                 writer.write(
                     {
-                        "sample_id": samples.ids,
-                        "corruption": [answers.corruption] * len(samples.ids),
-                        "severity": np.full(len(samples.ids), answers.severity, dtype=np.int8),
-                        **score(torch.cat(logits).cpu(), samples, modes),
+                        "sample_id": ids,
+                        "corruption": [answers.corruption] * len(ids),
+                        "severity": np.full(len(ids), answers.severity, dtype=np.int8),
+                        **{name: np.concatenate([part[name] for part in scored]) for name in scored[0]},
                     }
                 )
-                logits = []
+                scored = []
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,14 @@ class Answers:
     """What a model answers to a batch, without its images, so that many may wait.
 
     Attributes:
-        samples, corruption, severity, last: those of the batch.
+        samples, corruption, severity, start, last: those of the batch.
         logits: float32 (n, outputs), on the model's device, which may still be computing them.
     """
 
     samples: Samples
     corruption: str
     severity: int
+    start: int
     last: bool
     logits: torch.Tensor
 
@@ -304,7 +306,8 @@ class Forward:
         for batch, pixels in prefetch(uploaded(batches, self._device), READ_AHEAD):
             if pixels.is_cuda:  # copied on another stream, which may not have its memory back before this one is done
                 pixels.record_stream(torch.cuda.current_stream(self._device))
-            yield Answers(batch.samples, batch.corruption, batch.severity, batch.last, self._answer(pixels))
+            logits = self._answer(pixels)
+            yield Answers(batch.samples, batch.corruption, batch.severity, batch.start, batch.last, logits)
 
     def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
         size = pixels.shape[1] * pixels.shape[2]
