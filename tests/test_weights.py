@@ -184,7 +184,7 @@ def test_a_hub_that_is_out_of_order_is_no_fault_of_the_model(hub, tmp_path, answ
 
 def test_a_hub_that_cannot_be_reached_is_no_fault_of_the_model(tmp_path, monkeypatch):
     use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path)
-    with pytest.raises(WithstandError, match="pretrained weights cannot be fetched: Connect(ion)?Error") as error:
+    with pytest.raises(WithstandError, match=r"pretrained weights cannot be fetched: Connect(ion)?Error") as error:
         fetch_timm_weights(TESTED, {}, tmp_path / "w.safetensors")
     assert not isinstance(error.value, ModelError)
 

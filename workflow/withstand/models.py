@@ -23,8 +23,8 @@ from safetensors import SafetensorError, safe_open
 from timm.data import create_transform, resolve_data_config
 from timm.layers import HybridEmbed
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from withstand import blocks
