@@ -24,7 +24,7 @@ CHECKS = {
     "corruptions": ("same:corruptions", 60),
     "inference": ("inference:from_hdf5", 100),
     "corruptions_gpu": ("corruptions:run", 60),
-    "jpeg": ("inference:from_jpeg", 60),
+    "jpeg": ("inference:from_jpeg", 90),
     "pgd": ("attacks:pgd", 60),
     "spatial": ("attacks:spatial", 60),
     "lesions": ("inside:lesions", 40),
