@@ -33,7 +33,7 @@ demo: $(INSTALLED) ## Run the demo study; its results lie in results/demo.
 	$(BIN)/snakemake --cores $(CORES)
 
 test: $(INSTALLED) ## Run the tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=40
 
 $(FLOORS)/.installed: tests/floors.lock
 	$(PYTHON312) -m venv $(FLOORS)

@@ -17,12 +17,13 @@ import yaml
 from withstand import models
 from withstand.config import ModelEntry, load_study, read_config
 from withstand.dag import Dag
-from withstand.datasets import catalogue
+from withstand.datasets import catalogue, label_spaces
 from withstand.datasets.containers import is_gzip
 from withstand.datasets.files import IndexedSource, write_index
 from withstand.datasets.registry import CORRUPTED_KINDS, FILE_KINDS, open_source
 from withstand.planning import anatomy, costs, rates
-from withstand.rehearsal import choose, images, run, shrink, weights
+from withstand.rehearsal import choose, images, run, sets, shrink, weights
+from withstand.rehearsal.outcome import Outcome, summary
 from withstand.rehearsal.server import Server
 from withstand.steps.models import fetch_timm_weights
 from workflow_project import PROJECT, Project
@@ -134,6 +135,19 @@ def test_made_up_corrupted_sets_show_the_clean_samples(tmp_path, monkeypatch, ki
     assert conditions == {(name, severity) for name in wanted["corruptions"] for severity in wanted["severities"]}
     if kind == "imagenet_c":
         assert {(copy.sample_id, copy.label) for copy in copies} == set(clean)
+
+
+@pytest.mark.parametrize("seed", [None, 0, 7])
+def test_large_sets_have_copies_of_the_samples_that_are_taken(tmp_path, monkeypatch, seed):
+    monkeypatch.setitem(catalogue.SAMPLES, "imagenet", sets.ALL_COPIES + 1)
+    for number in range(1, sets.ALL_COPIES + 2):
+        folder = tmp_path / "val" / label_spaces.wnids()[number % 1000]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"ILSVRC2012_val_{number:08d}.JPEG").touch()
+    spec = {"kind": "imagenet", "path": str(tmp_path / "val")}
+    write_index(open_source(spec), tmp_path / "index.parquet")
+    taken = IndexedSource(tmp_path / "index.parquet").chosen(shrink.SAMPLES, seed)
+    assert [sample_id for sample_id, _ in sets._samples_of(spec, seed)] == taken
 
 
 @pytest.mark.parametrize(
@@ -295,7 +309,9 @@ def test_a_rehearsal_writes_nothing_elsewhere_and_is_deleted_whole(rehearsed, tm
 
 
 def test_a_summary_is_the_same_everywhere():
-    outcome = run.Outcome("x", Path(), models={"a": "", "b": ""}, datasets={"c": ""}, real={"a", "c"})
-    assert run.summary(outcome).endswith("(made up: b).")
+    outcome = Outcome("x", Path(), models={"a": "", "b": ""}, datasets={"c": ""}, real={"a", "c"})
+    assert summary(outcome).endswith("(made up: b).")
     outcome.real.add("b")
-    assert run.summary(outcome).endswith("(models and images are real).")
+    assert summary(outcome).endswith("(models and images are real).")
+    outcome.models["own"] = weights.TRAINED
+    assert summary(outcome).endswith("(trained in small: own).")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from withstand.rehearsal.run import Outcome
+from withstand.rehearsal.outcome import Outcome
 
 
 def told(outcome: Outcome) -> str:

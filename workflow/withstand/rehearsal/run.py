@@ -9,22 +9,22 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
 
 from withstand import rehearsed, zoo
-from withstand.config import ConfigError, Study, canonical, load_study, read_config, short_digest
+from withstand.config import ConfigError, Study, load_study, read_config, short_digest
 from withstand.dag import Dag
-from withstand.datasets.registry import FILE_KINDS, open_source
+from withstand.datasets.registry import FILE_KINDS
 from withstand.errors import WithstandError
 from withstand.explore.garbage import in_bytes
-from withstand.files import sha256, try_lock
+from withstand.files import try_lock
 from withstand.planning import anatomy, disk
 from withstand.planning import rates as planned_rates
-from withstand.rehearsal import choose, images, rates, shrink, weights
+from withstand.rehearsal import choose, images, rates, sets, shrink, weights
+from withstand.rehearsal.outcome import Outcome, summary
 from withstand.rehearsal.server import Server
 from withstand.rehearsal.warm import warm
 
@@ -33,35 +33,6 @@ FOLDER = Path("results/.rehearsal")
 
 PATHS = ("path", "images_path", "labels_path", "labels")
 """Options of sources that name files or folders."""
-
-ALL_COPIES = 2000
-"""Samples of a clean set up to which a made-up corrupted set has a copy of each; beyond, of the first ones."""
-
-
-@dataclass
-class Outcome:
-    """What came of the rehearsal of a study.
-
-    Attributes:
-        models, datasets: what was rehearsed, by name, and what its weights and images were.
-        real: names among them that were real.
-        left_out: models, datasets and experiments that others stand for.
-        failed: jobs and models that failed, with the log or the reason.
-        unreached: number of jobs that wait for failed ones.
-        missing: what the real run still needs.
-        seconds: that the run took; 0 where other studies cover all that this one has.
-    """
-
-    study: str
-    folder: Path
-    models: dict[str, str] = field(default_factory=dict)
-    datasets: dict[str, str] = field(default_factory=dict)
-    real: set[str] = field(default_factory=set)
-    left_out: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    unreached: int = 0
-    missing: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 def rehearse(config: Path, cores: int, covered: set[choose.Case], *, full_size: bool) -> Outcome:
@@ -94,7 +65,7 @@ def rehearse(config: Path, cores: int, covered: set[choose.Case], *, full_size: 
         small = shrink.shrink(reduced, chosen)
         outcome.left_out = _left_out(study, chosen)
         facts = {"weights": _weights(outcome, chosen, small, folder, server, full_size=full_size)}
-        facts |= _images(outcome, load_study(small), small, missing, folder, server)
+        facts |= sets.fill(outcome, load_study(small), small, missing, folder, server)
         facts |= {"summary": summary(outcome), "commands": [str(folder.absolute() / "made_up/warm/bin")]}
         _label(outcome, small)
         _write(folder, small, facts)
@@ -119,13 +90,6 @@ def delete(study: str) -> Path:
         pass
     folder.rmdir()
     return folder
-
-
-def summary(outcome: Outcome) -> str:
-    """What is made up in a rehearsal, in a sentence."""
-    made_up = [name for name in (*outcome.models, *outcome.datasets) if name not in outcome.real]
-    what = f"made up: {', '.join(made_up)}" if made_up else "models and images are real"
-    return f"A rehearsal with a few samples; its numbers mean nothing ({what})."
 
 
 @contextlib.contextmanager
@@ -252,7 +216,7 @@ def _weights(
             place = folder.absolute() / "made_up/weights"
             found = weights.made_up(key, entry, place, server, full_size=full_size or _has_gpu())
         elif name is not None and (file := Path(f"results/weights/{name}.safetensors")).exists() and not entry.zoo:
-            _link(file, folder / file)
+            sets.link(file, folder / file)
         raw |= found.entry
         short = key.removeprefix("models.")
         outcome.models[short] = found.told
@@ -267,95 +231,6 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def _images(
-    outcome: Outcome, study: Study, small: dict, missing: Sequence[str], folder: Path, server: Server
-) -> dict[str, dict]:
-    """Put made-up archives in the place of all that are not at hand; returns the catalogue's entries for them."""
-    place = folder.absolute() / "made_up/downloads"
-    counts: dict[str, int] = {}
-    archives: dict[str, Path] = {}
-    at_hand: set[str] = set()
-    needed = [name for name in study.datasets if study.datasets[name].role == "evaluation" or study.recipes]
-    for name in needed:
-        entry, spec = study.datasets[name], study.source_spec(name)
-        if entry.source.kind not in FILE_KINDS:
-            outcome.datasets[name] = "generated, as in the study"
-            outcome.real.add(name)
-            continue
-        key = {"cifar": "cifar_"}.get(entry.source.kind, entry.source.kind)
-        gone = any(line.startswith(f"datasets.{name}.") for line in missing)
-        if spec.get("path") is None and not _link_downloads(spec, folder):
-            archives |= {path.name: path for path in images.archives(entry.source.kind, spec, (), place / key)}
-            gone = True
-        if gone:
-            counts |= images.samples(entry.source.kind, spec)
-        else:
-            at_hand.add(key)
-            outcome.real.add(name)
-        outcome.datasets[name] = "made-up images" if gone else "its own first images"
-    for name, spec, clean in _corrupted(study):
-        label = f"{name} ({spec['kind']})"
-        if spec.get("path") is not None or _link_downloads(spec, folder):
-            outcome.datasets[label] = "its own first images"
-            outcome.real.add(label)
-            continue
-        archives |= {path.name: path for path in images.archives(spec["kind"], spec, clean, place / spec["kind"])}
-        outcome.datasets[label] = "made-up images"
-    # a set that is at hand in part has its own number of samples
-    counts = {key: count for key, count in counts.items() if not any(key.startswith(kind) for kind in at_hand)}
-    served = {
-        name: {
-            "urls": [server.give(f"archives/{name}", path)],
-            "bytes": path.stat().st_size,
-            "sha256": sha256(path),
-        }
-        for name, path in archives.items()
-    }
-    return {"samples": counts, "archives": served}
-
-
-def _corrupted(study: Study) -> Iterator[tuple[str, dict, list[tuple[str, int]]]]:
-    """The corrupted sets as published that a study reads: their names, options, and the samples that they show.
-
-    Groups of corruptions of one set are read from the same archives, so they are one here.
-    """
-    merged: dict[str, tuple[list[str], dict, dict[str, int]]] = {}
-    for dataset in study.evaluated():
-        for name in study.datasets[dataset].families:
-            spec = study.families[name].source_spec
-            if spec is None:
-                continue
-            key = canonical({**spec, "corruptions": None, "severities": None})
-            names, whole, clean = merged.setdefault(key, ([], {**spec, "corruptions": [], "severities": []}, {}))
-            names += [name] if name not in names else []
-            for option in ("corruptions", "severities"):
-                whole[option] = sorted({*whole[option], *spec[option]})
-            if study.datasets[dataset].source.kind == "imagenet":
-                clean.update(_samples_of(study.source_spec(dataset)))
-    for names, spec, clean in merged.values():
-        yield ", ".join(names), spec, list(clean.items())
-
-
-def _samples_of(spec: Mapping) -> Iterable[tuple[str, int]]:
-    found = [(entry.sample_id, entry.label) for entry in open_source(spec).scan()]
-    return found if len(found) <= ALL_COPIES else found[: shrink.SAMPLES]
-
-
-def _link_downloads(spec: Mapping, folder: Path) -> bool:
-    """Use archives that were downloaded before, if all of a source are there."""
-    files = [Path(path) for path in open_source(spec).inputs()]
-    if not files or not all(path.exists() for path in files):
-        return False
-    for file in files:
-        _link(file, folder / file)
-    return True
-
-
-def _link(file: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(file.absolute())
 
 
 def _label(outcome: Outcome, small: dict) -> None:
@@ -375,7 +250,7 @@ def _write(folder: Path, config: Mapping, facts: Mapping) -> None:
     """The project as links, the small study as its config, and the facts for its steps."""
     for path in Path.cwd().iterdir():
         if not path.name.startswith(".") and path.name not in ("results", "config.yaml"):
-            _link(path, folder / path.name)
+            sets.link(path, folder / path.name)
     (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "utf-8")
     (folder / "rehearsal.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
