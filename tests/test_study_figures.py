@@ -155,6 +155,17 @@ def test_the_overview_has_a_panel_a_set_and_a_place_a_model():
     assert overlapping(figure) == []
 
 
+@pytest.mark.parametrize("label", ["Drawings", "Drawings of shapes", "Drawings of shapes (made up), " * 3])
+def test_titles_of_the_overview_leave_room_for_their_notes(label):
+    models = models_of().head(3)
+    figure = overview.draw(
+        overview.select(accuracy_of(models), models),
+        style_of(models["model"], datasets=dict.fromkeys(("test", "drawn"), label.strip(", "))),
+    )
+    # a line that is left free for a note counts as the title's
+    assert [pair for pair in overlapping(figure) if not any(text.endswith("\n") for text in pair)] == []
+
+
 def test_names_at_an_angle_keep_their_distance():
     models = models_of()
     style = style_of(models["model"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import ceil
+from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,6 +34,12 @@ SLOT, NARROWEST = 0.23, 2.6
 CHARACTER = 0.072
 """Width of a character of the names of pre-training sets, in inches."""
 
+TITLE_CHARACTER = 0.09
+"""And of those of panels, which are bold."""
+
+TITLE_LINE = 0.2
+"""Height of one of their lines, in inches."""
+
 SMALLEST, LARGEST = 4.0, 8.0
 """Marks of the models with fewest and with most parameters, in points."""
 
@@ -60,9 +67,10 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     places, edges = _places(groups)
     width = max(NARROWEST, SLOT * edges[-1])
     drawn = sets_of(data)
-    figure, axes = plt.subplots(
-        len(drawn), 1, figsize=(width + 0.7, 1.45 * len(drawn) + 0.5), sharex=True, squeeze=False
-    )
+    titles = {each: _title(set_name(each, style), about_set(rows_of(data, each)), width) for each in drawn}
+    most = max(map(len, titles.values()))
+    height = (1.45 + TITLE_LINE * (most - 1)) * len(drawn) + 0.5
+    figure, axes = plt.subplots(len(drawn), 1, figsize=(width + 0.7, height), sharex=True, squeeze=False)
     looks, sizes = looks_of(data, style), _sizes(data)
     for axis, each in zip(axes[:, 0], drawn, strict=True):
         rows = rows_of(data, each)
@@ -70,7 +78,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
         for number, (start, end) in enumerate(pairwise(edges)):
             if number % 2 == 0 and len(groups) > 1:
                 axis.axvspan(start - 0.5, end - 0.5, color="#f4f4f4", linewidth=0, zorder=0)
-        axis.set_title(set_name(each, style), loc="left", fontweight="bold")
+        axis.set_title("\n".join(titles[each]), loc="left", fontweight="bold")
         axis.set_title(about_set(rows), loc="right", fontsize=7.5, color=MUTED)
     _name_models(axes[-1, 0], places, looks, style)
     for group, (start, end) in zip(groups, pairwise(edges), strict=True):
@@ -78,7 +86,7 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
             pretraining_name(*group),
             ((start + end - 1) / 2, 1),
             xycoords=axes[0, 0].get_xaxis_transform(),
-            xytext=(0, 22),
+            xytext=(0, 8 + 14 * len(titles[drawn[0]])),
             textcoords="offset points",
             ha="center",
             va="bottom",
@@ -89,6 +97,12 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
     figure.align_ylabels()
     footnote(figure, f"{_note(data)}{note(data)}")
     return figure
+
+
+def _title(name: str, about: str, width: float) -> list[str]:
+    """Lines of the name of a set; the last is left free where what is said of it does not fit beside its name."""
+    room = int(width / TITLE_CHARACTER)
+    return wrap(name, room) + ([""] if len(name) + len(about) > room else [])
 
 
 def _groups(data: pd.DataFrame) -> dict[tuple[str, float], list[str]]:
