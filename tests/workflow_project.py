@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 import yaml
+
+from withstand.environment import COMMANDS_VARIABLE
+from withstand.rehearsal.warm import warm
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -98,6 +106,15 @@ WHOLE = {
 """Jobs of the whole small study."""
 
 
+@cache
+def warm_commands() -> Path:
+    """The folder of a `withstand` that starts from a process of these tests, which has imported torch."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    return stack.enter_context(warm(folder, os.environ))
+
+
 class Project:
     """A folder with the project's files, its own results, and ways to change and run it."""
 
@@ -139,11 +156,11 @@ class Project:
     environment: ClassVar[dict[str, str]] = {}
     """What differs from the environment of the tests."""
 
-    def start(self, *arguments: str) -> subprocess.Popen:
+    def start(self, *arguments: str, changed: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen:
         """Start snakemake in a session of its own, with the project's package, from a venv that is not activated."""
         environment = {**os.environ, "PYTHONPATH": str(self.folder / "workflow"), "PATH": "/usr/bin:/bin"}
         environment.pop("VIRTUAL_ENV", None)
-        environment |= self.environment
+        environment |= {**changed, **self.environment}
         # a shell that runs the tests in the background makes its children deaf to Ctrl-C
         command = ["env", "--default-signal=INT", sys.executable, *self.snakemake, *arguments]
         with self.output.open("w") as output:
@@ -157,8 +174,10 @@ class Project:
         return code, self.output.read_text()
 
     def complete(self, *arguments: str) -> str:
-        """Run the study on two cores; it must succeed."""
-        code, output = self.run("--cores", "2", *arguments)
+        """Run the study on two cores, its steps from a process that has imported torch; it must succeed."""
+        warm = {COMMANDS_VARIABLE: str(warm_commands())}
+        code = self.start("--cores", "2", *arguments, changed=warm).wait(timeout=LONGEST_RUN)
+        output = self.output.read_text()
         assert code == 0, output
         return output
 

@@ -8,11 +8,15 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from withstand import rehearsed
 from withstand.errors import WithstandError
 
 IMAGE_VARIABLE = "WITHSTAND_IMAGE"
 """Environment variable that names the image in which steps run with ``--sdm apptainer``: a file or an address."""
+
+
+COMMANDS_VARIABLE = "WITHSTAND_COMMANDS"
+"""Environment variable that names the folder of a `withstand` which starts steps from a warm process
+(:mod:`withstand.rehearsal.warm`), as rehearsals have it."""
 
 
 class DeploymentError(WithstandError):
@@ -34,8 +38,9 @@ def use_environment(methods: Collection[str]) -> str | None:
         return _use_image(os.environ.get(IMAGE_VARIABLE, ""))
     own, others = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
     if "conda" not in methods:
-        # whether or not the environment is activated; a rehearsal has a command of its own
-        os.environ["PATH"] = os.pathsep.join([*rehearsed.facts().get("commands", []), own, others])
+        # whether or not the environment is activated
+        warm = [folder] if (folder := os.environ.get(COMMANDS_VARIABLE)) else []
+        os.environ["PATH"] = os.pathsep.join([*warm, own, others])
     elif sys.prefix != sys.base_prefix:
         # conda puts its programs where those of its base are, which may be behind a venv's
         kept = [folder for folder in others.split(os.pathsep) if folder != own]

@@ -18,7 +18,7 @@ def facts() -> Mapping:
 
     ``samples``: number of samples of each made-up published set; ``archives``: ``urls``, ``bytes`` and ``sha256`` of
     made-up archives by file name; ``weights``: the public weights that the random ones of a model stand for, by model;
-    ``summary``: what is made up, in a sentence; ``commands``: folders that steps are looked for in first.
+    ``summary``: what is made up, in a sentence.
     """
     path = os.environ.get(VARIABLE)
     return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}

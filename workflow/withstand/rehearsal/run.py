@@ -18,6 +18,7 @@ from withstand import rehearsed, zoo
 from withstand.config import ConfigError, Study, load_study, read_config, short_digest
 from withstand.dag import Dag
 from withstand.datasets.registry import FILE_KINDS
+from withstand.environment import COMMANDS_VARIABLE
 from withstand.errors import WithstandError
 from withstand.explore.garbage import in_bytes
 from withstand.files import try_lock
@@ -66,7 +67,7 @@ def rehearse(config: Path, cores: int, covered: set[choose.Case], *, full_size: 
         outcome.left_out = _left_out(study, chosen)
         facts = {"weights": _weights(outcome, chosen, small, folder, server, full_size=full_size)}
         facts |= sets.fill(outcome, load_study(small), small, missing, folder, server)
-        facts |= {"summary": summary(outcome), "commands": [str(folder.absolute() / "made_up/warm/bin")]}
+        facts |= {"summary": summary(outcome)}
         _label(outcome, small)
         _write(folder, small, facts)
         began = time.monotonic()
@@ -259,6 +260,7 @@ def _run(outcome: Outcome, cores: int, server: Server, lock: int) -> None:
     folder = outcome.folder.absolute()
     changed = {
         rehearsed.VARIABLE: str(folder / "rehearsal.json"),
+        COMMANDS_VARIABLE: str(folder / "made_up/warm/bin"),
         **{"HF_ENDPOINT": server.url, "HF_HOME": str(folder / "made_up/hub"), "HF_HUB_OFFLINE": "0"},
         **{"TORCH_HOME": str(folder / "made_up/torch"), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
     }

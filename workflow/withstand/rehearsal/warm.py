@@ -1,5 +1,5 @@
-"""Steps of a rehearsal start from one process that has imported the heavy libraries: importing them takes longer than
-running a step on a few samples.
+"""Steps of rehearsals and of tests start from one process that has imported the heavy libraries: importing them takes
+longer than running a step on a few samples.
 
 ``python -m withstand.rehearsal.warm SOCKET`` listens on a Unix socket and forks for each step. A client in the place
 of the command ``withstand`` hands over its arguments, environment, working directory and open files, and ends as the
@@ -126,6 +126,7 @@ def _step(asked: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    _as_if_new(environment)
     code = 1
     try:
         from withstand.cli import main
@@ -142,6 +143,17 @@ def _step(asked: socket.socket) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _as_if_new(environment: Mapping[str, str]) -> None:
+    """What Python and torch read when they start: where code lies, and the number of threads."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "withstand"]:
+        del sys.modules[name]  # maybe of another folder
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    if environment.get("OMP_NUM_THREADS", "").isdigit():
+        import torch
+
+        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
 
 
 if __name__ == "__main__":
