@@ -7,8 +7,7 @@ CORES ?= all
 NAME ?=
 PYTHON312 ?= python3.12
 FLOORS ?= .venv-floors
-# tests, of seconds each, of modules that call torch, timm, the hub, DuckDB, pandas, pyarrow, pydantic or h5py;
-# without those of limited attention, which asks for a newer timm
+# tests, of seconds each, of modules that call torch, timm, the hub, DuckDB, pandas, pyarrow, pydantic or h5py
 FLOORS_TESTED := compat install config weights models npz images inference streaming computing random \
 	representations interventions intervened_models attacks metrics explore
 BIN := $(VENV)/bin
@@ -43,7 +42,7 @@ $(FLOORS)/.installed: tests/floors.lock
 
 floors: $(FLOORS)/.installed ## Run the tests that lowest versions touch with those, on Python 3.12 in .venv-floors.
 	PYTHONPATH=workflow $(FLOORS)/bin/python -m pytest $(FLOORS_TESTED:%=tests/test_%.py) \
-		-k "not masked_pairs and not prefix_tokens_alone and not interventions_compose and not finished_study and not cards_of_this_machine"
+		-k "not finished_study and not cards_of_this_machine"
 
 resolve: $(FLOORS)/.installed ## See that there are libraries for Python 3.13, and for torch 2.10.
 	$(FLOORS)/bin/uv pip compile --quiet --no-python-downloads --python-version 3.13 pyproject.toml > /dev/null

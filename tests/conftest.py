@@ -10,22 +10,38 @@ import numpy as np
 import pytest
 
 from withstand import images
+from withstand.compat import need_bool_masks
 from withstand.datasets.registry import open_source
+from withstand.errors import WithstandError
 from workflow_project import Project
 
 SHAPETEX = {"kind": "shapetex", "split": "test"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that are marked ``gpu`` are left out, by name, where torch sees none."""
-    marked = [item for item in items if item.get_closest_marker("gpu")]
-    if not marked:
-        return
+def has_gpu() -> bool:
     import torch
 
-    if not torch.cuda.is_available():
-        for item in marked:
-            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+    return torch.cuda.is_available()
+
+
+def has_bool_masks() -> bool:
+    try:
+        need_bool_masks()
+    except WithstandError:
+        return False
+    return True
+
+
+NEEDS = {"gpu": (has_gpu, "needs a GPU"), "bool_masks": (has_bool_masks, "limited attention needs timm 1.0.26")}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests are left out, by name, where what their mark asks for is not there."""
+    for mark, (is_there, reason) in NEEDS.items():
+        marked = [item for item in items if item.get_closest_marker(mark)]
+        if marked and not is_there():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

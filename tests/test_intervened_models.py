@@ -31,6 +31,7 @@ def predicted(tmp_path, images, *specs, name=NAME):
     return image_set.output
 
 
+@pytest.mark.bool_masks
 @pytest.mark.parametrize("specs", [(LESION,), (LIMIT,), (LESION, LIMIT)])
 def test_predictions_are_those_under_the_interventions(tmp_path, clean_file, pictures, specs):
     table = pd.read_parquet(predicted(tmp_path, clean_file, *specs))
@@ -43,6 +44,7 @@ def test_predictions_are_those_under_the_interventions(tmp_path, clean_file, pic
     assert np.abs(found - plain.numpy()).max() > 0.5
 
 
+@pytest.mark.bool_masks
 def test_what_is_removed_is_not_computed(tmp_path):
     whole, lesioned, masked = (card(tmp_path / "c.json", *specs) for specs in ((), (LESION,), (LIMIT,)))
     network = models.load({"zoo": NAME}, zoo.weights(NAME)).network

@@ -85,6 +85,7 @@ def test_a_removed_branch_is_not_computed(family, part):
     assert len(called) == len(names)
 
 
+@pytest.mark.bool_masks
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_is_as_before_also_after_an_error(family):
     model = small(family)
@@ -135,6 +136,7 @@ def test_what_a_family_has_not_is_told(family, intervention, reason):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.bool_masks
 @pytest.mark.parametrize("family", OVER_TOKENS)
 def test_the_whole_grid_is_no_limit(family):
     model = small(family)
@@ -145,6 +147,7 @@ def test_the_whole_grid_is_no_limit(family):
     assert torch.allclose(limited, model(images), atol=1e-5)
 
 
+@pytest.mark.bool_masks
 @pytest.mark.parametrize("family", OVER_TOKENS)
 @pytest.mark.parametrize("intervention", [LocalAttention(0.3), RandomAttention(0.3, 7, shared_by_heads=False)])
 def test_masked_pairs_get_no_weight_and_others_all_of_it(family, intervention):
@@ -210,6 +213,7 @@ def masks(model, intervention):
     return [swap[2].mask for swap in swaps]
 
 
+@pytest.mark.bool_masks
 def test_masks_are_shared_or_not():
     model = small("vit")
     shared = masks(model, RandomAttention(0.3, 0))
@@ -223,6 +227,7 @@ def test_masks_are_shared_or_not():
     assert not torch.equal(masks(model, RandomAttention(0.3, 1))[0], shared[0])
 
 
+@pytest.mark.bool_masks
 @pytest.mark.parametrize(("end", "limited"), [("first", {0, 1, 2}), ("last", {1, 2, 3})])
 @pytest.mark.parametrize("keep_self", [False, True])
 def test_patches_attend_to_prefix_tokens_alone(end, limited, keep_self):
@@ -236,6 +241,7 @@ def test_patches_attend_to_prefix_tokens_alone(end, limited, keep_self):
         assert torch.equal((found != 0).all(0).all(0), allowed | torch.tensor(index not in limited))
 
 
+@pytest.mark.bool_masks
 def test_interventions_compose_and_let_gradients_through():
     model = small("vit")
     images = noise(model).requires_grad_()
