@@ -55,7 +55,7 @@ class Verdict(Line):
     found: str
 
     def cells(self) -> list[str]:
-        return [self.name, "yes" if self.passed else "NO", self.found]
+        return [self.name, "yes" if self.passed else "NO", " ".join(self.found.split())]
 
 
 Check = Callable[[Setting], Iterator[Comparison | Verdict]]
