@@ -23,7 +23,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option(
     "--gpu",
     "device",
-    type=click.Choice(["h100", "a100", "rtx4090", "cpu"]),
+    type=click.Choice(["h100", "h200", "a100", "rtx4090", "cpu"]),
     help="Device that models run on.  [default: the one at hand]",
 )
 @click.option(

@@ -3,7 +3,8 @@
 A pass takes the longer of nothing: its products at the device's peak, and, besides, the traffic of all that its modules
 write with the memory. With no other number, this gives timm's own inference benchmark (RTX 4090, mixed precision) for
 twelve ViTs and ResNets from 8 to 1,680 GFLOPs within 26%, 18% on average, where products alone are off by a factor of
-five. Products of float32 reach less of the peak, which is an assumption, not a measurement.
+five. On an H200, ViT-B/16 takes 1.1 to 1.4 times as long as it gives (float32, TF32, bfloat16), ResNet-50 1.4 to 1.9
+times (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ WRITTEN_AND_READ = 2
 
 DEVICES = {
     "h100": Device("NVIDIA H100 (SXM)", {"float32": 67e12, "tf32": 494e12, "bfloat16": 989e12}, 3.35e12, "H100"),
+    "h200": Device("NVIDIA H200", {"float32": 67e12, "tf32": 494e12, "bfloat16": 989e12}, 4.8e12, "H200"),
     "a100": Device("NVIDIA A100 (80 GB)", {"float32": 19.5e12, "tf32": 156e12, "bfloat16": 312e12}, 2.04e12, "A100"),
     "rtx4090": Device("RTX 4090", {"float32": 82.6e12, "tf32": 82.6e12, "bfloat16": 165.2e12}, 1.008e12, "RTX 4090"),
     "cpu": Device("CPU core", {"float32": 90e9, "tf32": 90e9, "bfloat16": 90e9}, 30e9, "cpu"),

@@ -27,8 +27,8 @@ UNPUBLISHED = {
 SOME_CLASSES = ("imagenet_a", "imagenet_r", "imagenette", "shapetex_renditions")
 """Sets of fewer classes than their models have outputs, on which there are two label modes."""
 
-RAW = 0.9
-"""What LZ4 leaves of the pixels of images."""
+GRAMS = 0.9
+"""What LZ4 leaves of Gram matrices."""
 
 JPEG = {"noise": 0.56, "blur": 0.14, "weather": 0.24, "digital": 0.14, "clean": 0.3}
 """Bytes a pixel at quality 85, as ImageNet-C has them; clean photographs."""
@@ -113,7 +113,7 @@ def space(study: Study, models: Mapping[str, Facts]) -> Space:
 
 def _image(study: Study, dataset: str, category: str) -> float:
     pixels = study.image_size(dataset) ** 2
-    return pixels * (JPEG[category] if study.images.codec == "jpeg" else 3 * RAW)
+    return pixels * (JPEG[category] if study.images.codec == "jpeg" else 3)
 
 
 def _whole(study: Study, dataset: str) -> int:
@@ -180,7 +180,7 @@ def internals(study: Study, facts: Facts) -> float:
     for kind, protocol in study.experiments().items():
         if kind == "grams":
             minibatches = count // protocol["minibatch"]
-            size += FILE + minibatches * facts.depth * (8 * RAW * protocol["minibatch"] ** 2 + 32 * facts.depth)
+            size += FILE + minibatches * facts.depth * (8 * GRAMS * protocol["minibatch"] ** 2 + 32 * facts.depth)
             size += 2 * protocol["activations"] * sum(facts.blocks)
         elif kind == "lesions":
             size += FILE + TRIAL[kind] * count * len(counts.lesions(protocol, facts))
