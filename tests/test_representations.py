@@ -129,6 +129,7 @@ def test_distances_of_known_weights():
     assert found.prefix_share.item() == pytest.approx(0.5)
 
 
+@pytest.mark.bool_masks
 def test_heads_that_see_prefix_tokens_alone_have_no_distance():
     model = small("vit")
     meter, found = DistanceMeter(model), {}
