@@ -34,8 +34,8 @@ SLOT, NARROWEST = 0.23, 2.6
 CHARACTER = 0.072
 """Width of a character of the names of pre-training sets, in inches."""
 
-TITLE_CHARACTER = 0.09
-"""And of those of panels, which are bold."""
+TITLE_CHARACTER, NOTE_CHARACTER = 0.09, 0.06
+"""And of those of panels, which are bold, and of their notes."""
 
 TITLE_LINE = 0.2
 """Height of one of their lines, in inches."""
@@ -101,8 +101,8 @@ def draw(data: pd.DataFrame, style: Style) -> Figure:
 
 def _title(name: str, about: str, width: float) -> list[str]:
     """Lines of the name of a set; the last is left free where what is said of it does not fit beside its name."""
-    room = int(width / TITLE_CHARACTER)
-    return wrap(name, room) + ([""] if len(name) + len(about) > room else [])
+    both = len(name) * TITLE_CHARACTER + (len(about) + 2) * NOTE_CHARACTER
+    return wrap(name, int(width / TITLE_CHARACTER)) + ([""] if both > width else [])
 
 
 def _groups(data: pd.DataFrame) -> dict[tuple[str, float], list[str]]:
