@@ -13,8 +13,8 @@ import torch
 from benchmarks.attacked import timed
 from benchmarks.comparison import Comparison
 from withstand import blocks, models, zoo
-from withstand.compat import need_bool_masks
-from withstand.errors import NotApplicableError, WithstandError
+from withstand.compat import has_bool_masks
+from withstand.errors import NotApplicableError
 from withstand.images import Samples
 from withstand.inference import CPU_PIXELS, Forward
 from withstand.internals import GramProtocol, _GramReader, _room
@@ -59,7 +59,7 @@ def compare(label: str, model: Classifier, images: torch.Tensor, rounds: int) ->
                 lambda: model(images),
                 lambda part=part: intervene(model, Lesion(part, (1,))),
             )
-    if _has_patches(model) and _takes_bool_masks():
+    if _has_patches(model) and has_bool_masks():
         works["attention within 0.3"] = (lambda: model(images), lambda: intervene(model, LocalAttention(0.3)))
         works["attention at random"] = (lambda: model(images), lambda: intervene(model, RandomAttention(0.3, 0)))
     seconds = _rounds(works, rounds)
@@ -67,15 +67,6 @@ def compare(label: str, model: Classifier, images: torch.Tensor, rounds: int) ->
         ratio = median(plain / own for own, plain in zip(seconds[work], seconds["plain"], strict=True))
         speeds = (len(images) / median(seconds[which]) for which in (work, "plain"))
         yield Comparison(f"{label}, {work}", *speeds, ratio, "images/s", "the bare forward pass")
-
-
-def _takes_bool_masks() -> bool:
-    try:
-        need_bool_masks()
-    except WithstandError as error:
-        print(f"left out: {error}", flush=True)
-        return False
-    return True
 
 
 def _has_patches(model: Classifier) -> bool:

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from withstand import images
-from withstand.compat import need_bool_masks
+from withstand.compat import has_bool_masks
 from withstand.datasets.registry import open_source
-from withstand.errors import WithstandError
 from workflow_project import Project
 
 SHAPETEX = {"kind": "shapetex", "split": "test"}
@@ -22,14 +21,6 @@ def has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def has_bool_masks() -> bool:
-    try:
-        need_bool_masks()
-    except WithstandError:
-        return False
-    return True
 
 
 NEEDS = {"gpu": (has_gpu, "needs a GPU"), "bool_masks": (has_bool_masks, "limited attention needs timm 1.0.26")}

@@ -153,7 +153,7 @@ FINE = Setup(driver="580.65.06", torch="2.14.1+cu130", cuda="13.0")
         (
             replace(FINE, driver="550.54.15"),
             r"550\.54\.15 is too old for torch 2\.14\.1\+cu130, which .* CUDA 13\.0 and needs driver 580 or newer\.",
-            "Update the driver, or install a torch for CUDA 12: .*/whl/cu126",
+            "Update the driver, or install torch and torchvision for CUDA 12 .cu126.: https",
         ),
         (
             replace(FINE, driver="470.82.01"),
@@ -163,9 +163,9 @@ FINE = Setup(driver="580.65.06", torch="2.14.1+cu130", cuda="13.0")
         (
             replace(FINE, torch="2.13.0+cpu", cuda=None),
             r"torch 2.13.0\+cpu is built for CPUs only \(NVIDIA driver 580.65.06\)",
-            "Install a torch for CUDA 13: .*/whl/cu130",
+            "Install torch and torchvision for CUDA 13 .cu130.: https",
         ),
-        (replace(FINE, driver="525.60.13", cuda=None), "CPUs only", "CUDA 12: .*/whl/cu126"),
+        (replace(FINE, driver="525.60.13", cuda=None), "CPUs only", "CUDA 12 .cu126.: https"),
         (replace(FINE, cuda=None, rocm="7.0"), "is built for AMD's ROCm 7.0", "CUDA 13"),
         (replace(FINE, driver=None), "no NVIDIA driver was found", "Install driver 580 or newer"),
         (replace(FINE, driver=None, cuda="14.1"), "no NVIDIA driver was found", "Install a newer driver"),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 
 from benchmarks.gpu_check.networks import photographs, random_network
 from benchmarks.gpu_check.setting import Setting, Verdict
+from withstand.devices import driver_version
 from withstand.errors import WithstandError
 from withstand.inference import Forward
 
@@ -39,9 +39,7 @@ def environment(setting: Setting) -> Iterator[Verdict]:
         return
     properties = torch.cuda.get_device_properties(0)
     memory = f"{properties.total_memory / 2**30:.0f} GiB"
-    driver = Path("/proc/driver/nvidia/version")
-    number = re.search(r"\d+\.\d+[.\d]*", driver.read_text(encoding="utf-8")) if driver.exists() else None
-    told = f"{properties.name}, {memory}, driver {number[0] if number else 'unknown'}, {built}, {cores}"
+    told = f"{properties.name}, {memory}, driver {driver_version() or 'unknown'}, {built}, {cores}"
     yield Verdict("environment", torch.cuda.is_available(), told)
 
 
@@ -66,29 +64,27 @@ def memory(setting: Setting) -> Iterator[Verdict]:
     yield Verdict("memory: an image that does not fit", "memory" in told, told)
 
 
-class _little_memory:  # noqa: N801 - used as a function
+@contextmanager
+def _little_memory(model: torch.nn.Module, setting: Setting, gib: float, most: int) -> Iterator[None]:
     """A GPU that has some GiB left; in a rehearsal, a model that fails for more images than ``most``."""
 
-    def __init__(self, model: torch.nn.Module, setting: Setting, gib: float, most: int) -> None:
-        self._model, self._setting, self._gib, self._most = model, setting, gib, most
-
-    def __enter__(self) -> None:
-        if self._setting.device == "cpu":
-            self._hook = self._model.register_forward_pre_hook(self._refuse)
-            return
-        torch.cuda.empty_cache()
-        total = torch.cuda.get_device_properties(0).total_memory
-        allowed = torch.cuda.memory_allocated() + self._gib * 2**30
-        torch.cuda.set_per_process_memory_fraction(allowed / total)
-
-    def _refuse(self, model: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
-        if len(given[0]) > self._most:
+    def refuse(_, given: tuple[torch.Tensor]) -> None:
+        if len(given[0]) > most:
             raise torch.OutOfMemoryError
 
-    def __exit__(self, *exception) -> None:
-        if self._setting.device == "cpu":
-            self._hook.remove()
-            return
+    if setting.device == "cpu":
+        hook = model.register_forward_pre_hook(refuse)
+        try:
+            yield
+        finally:
+            hook.remove()
+        return
+    torch.cuda.empty_cache()
+    allowed = torch.cuda.memory_allocated() + gib * 2**30
+    torch.cuda.set_per_process_memory_fraction(allowed / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        yield
+    finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 

@@ -53,10 +53,14 @@ def need_bool_masks() -> None:
     Raises:
         WithstandError: if it does not.
     """
+    if not has_bool_masks():
+        raise WithstandError(f"limited attention needs timm 1.0.26, and timm {metadata.version('timm')} is installed")
+
+
+def has_bool_masks() -> bool:
     from timm.layers import attention
 
-    if not hasattr(attention, "resolve_self_attn_mask"):
-        raise WithstandError(f"limited attention needs timm 1.0.26, and timm {metadata.version('timm')} is installed")
+    return hasattr(attention, "resolve_self_attn_mask")
 
 
 def forget_connections() -> None:

@@ -85,8 +85,8 @@ def _install(driver: str | None, install: str = "Install") -> str:
         return f"Update the driver to {oldest} or newer: no torch that withstand supports runs on this one."
     wheel = WHEELS[runs[0]]
     return (
-        f"{install} a torch for CUDA {runs[0]}: pip install torch torchvision"
-        f" --index-url https://download.pytorch.org/whl/{wheel}."
+        f"{install} torch and torchvision for CUDA {runs[0]} ({wheel}): https://pytorch.org/get-started/locally"
+        " has the command."
     )
 
 
@@ -98,8 +98,8 @@ def unsupported(name: str, capability: tuple[int, int], architectures: Sequence[
     """That torch's build has no code for a GPU."""
     return (
         f"torch {setup.torch} has no code for {name} (compute capability {_dotted(capability)}; it has"
-        f" {', '.join(architectures)}).\nInstall a build that has: https://download.pytorch.org/whl/{WHEELS[12]}"
-        f" has the most. {ON_CPUS}"
+        f" {', '.join(architectures)}).\nInstall a build that has: {WHEELS[12]} has the most"
+        f" (https://pytorch.org/get-started/locally). {ON_CPUS}"
     )
 
 
